@@ -1,0 +1,1 @@
+"""What every Entrain service shares. Imports no service."""

@@ -1,0 +1,224 @@
+"""One way to make an HTTP application: error envelope, request context, body limit, metrics and health."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from common.errors import DomainError, InvalidInput, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
+from common.observability import (
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    TraceContext,
+    enter_trace,
+    logger,
+    new_traceparent,
+    valid_request_id,
+)
+
+MAXIMUM_BODY = 1024 * 1024
+_TOO_LARGE = f"Send at most {MAXIMUM_BODY} bytes."
+Check = Callable[[], Awaitable[str | None]]
+"""A readiness check: None when well, else what is missing."""
+
+log = logger("web")
+M = TypeVar("M", bound=BaseModel)
+
+
+class WireModel(BaseModel):
+    """A JSON body: camelCase on the wire, absent optionals left out, unknown request fields ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class WireRoute(APIRoute):
+    """Leaves absent optionals out of answers: the app's parser takes absent, and refuses null."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options["response_model_exclude_none"] = options.get("response_model_exclude_none") is not False
+        super().__init__(*arguments, **options)
+
+
+def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None = None) -> FastAPI:
+    """A FastAPI application that answers errors in the envelope and carries the request context."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.state.service = service
+    app.add_exception_handler(DomainError, _domain_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    for unreachable in (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError):
+        app.add_exception_handler(unreachable, _database_down)
+    app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestContext, service=service)
+    add_health(app, checks or {})
+    return app
+
+
+def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
+    """``/health/live``, ``/health/ready`` (503 naming what is missing) and ``/metrics``."""
+
+    @app.get("/health/live", include_in_schema=False)
+    async def live() -> dict[str, bool]:
+        return {"ok": True}
+
+    @app.get("/health/ready", include_in_schema=False)
+    async def ready() -> JSONResponse:
+        missing = {name: problem for name, check in checks.items() if (problem := await _run(check))}
+        return JSONResponse({"ok": not missing, "missing": missing}, 503 if missing else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _run(check: Check) -> str | None:
+    try:
+        return await check()
+    except Exception as error:  # a failing check is an answer, whatever its cause
+        return f"{type(error).__name__}: {error}"[:200]
+
+
+async def _domain_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DomainError)
+    return JSONResponse(error.envelope(), error.status, headers=error.headers)
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    form: list[str] = []
+    fields: dict[str, list[str]] = {}
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"] if part not in ("body", "query", "path", "header")]
+        if fault["type"] == "json_invalid" or not path:
+            form.append(str(fault["msg"]))
+        else:
+            fields.setdefault(path[0], []).append(str(fault["msg"]))
+    problem = InvalidInput("The request is not valid.", details={"formErrors": form, "fieldErrors": fields})
+    return await _domain_error(request, problem)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return await _domain_error(request, NotFound("There is nothing at this address."))
+    if error.status_code == 405:
+        not_allowed = MethodNotAllowed("This address does not take that method.", headers=error.headers)
+        return await _domain_error(request, not_allowed)
+    if error.status_code == 413:
+        return await _domain_error(request, PayloadTooLarge(_TOO_LARGE))
+    body = InvalidInput(str(error.detail)).envelope()
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _database_down(request: Request, error: Exception) -> JSONResponse:
+    log.warning("dependency_unreachable", error=f"{type(error).__name__}: {error}"[:300])
+    return await _domain_error(request, Unavailable("The service is busy or restarting; try again shortly."))
+
+
+async def _database_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)
+    if error.connection_invalidated or is_outage(error):
+        return await _database_down(request, error)
+    return await _unexpected(request, error)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database, not the statement, is at fault: SQLSTATE classes 08 and 57P, or a lost socket."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | ConnectionError | TimeoutError):
+        return True
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    return state.startswith(("08", "57P", "53"))
+
+
+async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected_error", exc_info=error)
+    return JSONResponse({"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}, 500)
+
+
+class RequestContext:
+    """Binds request id and trace to the task, counts and times the answer, logs one line."""
+
+    def __init__(self, app: ASGIApp, service: str) -> None:
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        trace = TraceContext(new_traceparent(headers.get("traceparent")), valid_request_id(headers.get("x-request-id")))
+        enter_trace(trace, service=self.service)
+        status = 500
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                request_id = (b"x-request-id", trace.correlation_id.encode())
+                message = {**message, "headers": [*message["headers"], request_id]}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            HTTP_REQUESTS.labels(self.service, scope["method"], route, status).inc()
+            HTTP_SECONDS.labels(self.service, scope["method"], route).observe(seconds)
+            if not route.startswith(("/health", "/metrics")):
+                log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+class BodyLimit:
+    """413 for a body over ``MAXIMUM_BODY`` bytes, declared or streamed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > MAXIMUM_BODY:
+            error = PayloadTooLarge(_TOO_LARGE)
+            await JSONResponse(error.envelope(), error.status)(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAXIMUM_BODY:
+                raise HTTPException(413)  # FastAPI turns any other error met while reading a body into a 400
+            return message
+
+        await self.app(scope, counted, send)
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object, whatever its Content-Type. Raises InvalidInput."""
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError):
+        raise InvalidInput("The body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise InvalidInput("The body must be a JSON object.")
+    return body
