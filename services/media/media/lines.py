@@ -1,0 +1,39 @@
+"""The text of a line, before anything speaks it: one normal form, bounded, and without what an engine would read aloud
+as code.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from media.speech import Unspeakable
+
+MAX_LINE_CHARACTERS = 400
+"""Longest line that is spoken, after normalising: about half a minute a read."""
+
+_TAG = re.compile(r"<[/!?]?[A-Za-z][^<>]*>")
+_NOT_SPOKEN = re.compile(r"[<>\[\]{}|\\^~_`*#]+")
+_SPACE = re.compile(r"\s+")
+_PUNCTUATION = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "\u00a0": " "})
+_SPEAKABLE = re.compile(r"[A-Za-z0-9]")
+_DROPPED_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "So", "Sk"})
+
+
+def normalise(text: str) -> str:
+    """The one form in which a line is spoken and recognised again: NFC, tags, brackets, control characters and
+    pictures gone, white space folded.
+
+    Raises Unspeakable when nothing is left that an English voice can say, or more than MAX_LINE_CHARACTERS.
+    """
+    text = unicodedata.normalize("NFC", text).translate(_PUNCTUATION)
+    # Line breaks are control characters too, and they separate words.
+    text = _SPACE.sub(" ", text)
+    text = "".join(" " if unicodedata.category(char) in _DROPPED_CATEGORIES else char for char in text)
+    text = _NOT_SPOKEN.sub(" ", _TAG.sub(" ", text))
+    text = _SPACE.sub(" ", text).strip()
+    if not _SPEAKABLE.search(unicodedata.normalize("NFKD", text)):
+        raise Unspeakable("This line has no words the voice can say.")
+    if len(text) > MAX_LINE_CHARACTERS:
+        raise Unspeakable(f"This line has {len(text)} characters; {MAX_LINE_CHARACTERS} can be spoken.")
+    return text

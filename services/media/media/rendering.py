@@ -1,0 +1,242 @@
+"""A session's lines as one m4a: `[500 ms] (read 1 · 1500 ms · read 2 · 4000 ms) × lines [759 ms]`, looped without end.
+
+The pauses are exact. Only the tail is longer than its 750 ms, because a file is a whole number of AAC frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from media import aac, m4a
+from media.line_audio import (
+    CEILING_DBTP,
+    LEAD,
+    PAUSE,
+    REST,
+    START,
+    TAIL,
+    TARGET_LUFS,
+    BadRender,
+    LineAudio,
+    line_key,
+    silent_frames_after,
+)
+from media.lines import normalise
+from media.loudness import CELL, Cells, integrated
+from media.samples import FRAME, RATE, milliseconds
+from media.speech import Speech, Unspeakable
+from media.studio import LineCache, Studio
+
+LOUDNESS_TOLERANCE_LU = 0.5
+_LEAD_FRAMES = LEAD // FRAME
+_TAIL_FRAMES = -(-(START + TAIL) // FRAME)
+_SPEAKING_PERCENT, _CHECKING_PERCENT = 95, 98
+
+Progress = Callable[[str, int], None]
+"""Told the stage ("speaking", "joining", "checking") and percent, from the thread that called `render`."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Where a read is heard in the file, in whole milliseconds, lead-in included."""
+
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A finished file and what was measured on its decoded sound. `seconds` is how long rendering took."""
+
+    m4a: bytes = field(repr=False)
+    samples: int
+    segments: tuple[Segment, ...]
+    loudness_lufs: float
+    true_peak_dbtp: float
+    sha256: str
+    engine: str
+    voice: str
+    line_keys: tuple[str, ...]
+    lines_spoken: int
+    seconds: float
+    sample_rate: int = RATE
+
+    @property
+    def duration_ms(self) -> int:
+        return round(milliseconds(self.samples))
+
+    def certificate(self) -> dict[str, Any]:
+        """What is kept as JSON beside the file."""
+        return {
+            "version": 1,
+            "sha256": self.sha256,
+            "bytes": len(self.m4a),
+            "codec": aac.VOICE.identity,
+            "sampleRate": self.sample_rate,
+            "samples": self.samples,
+            "durationMs": self.duration_ms,
+            "loudness": {
+                "method": "ITU-R BS.1770-4, one channel heard on both loudspeakers, on the decoded sound",
+                "integratedLufs": round(self.loudness_lufs, 2),
+                "truePeakDbtp": round(self.true_peak_dbtp, 2),
+                "targetLufs": TARGET_LUFS,
+                "ceilingDbtp": CEILING_DBTP,
+            },
+            "pausesMs": {name: milliseconds(value) for name, value in _PAUSES.items()},
+            "segments": [{"startMs": segment.start_ms, "endMs": segment.end_ms} for segment in self.segments],
+            "engine": self.engine,
+            "voice": self.voice,
+            "lines": list(self.line_keys),
+            "linesSpoken": self.lines_spoken,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+_PAUSES: Mapping[str, int] = {
+    "lead": LEAD,
+    "betweenReads": PAUSE,
+    "afterLine": REST,
+    "tail": _TAIL_FRAMES * FRAME - START,
+}
+
+
+def render(
+    lines: Sequence[str],
+    voice: str,
+    speech: Speech,
+    *,
+    on_progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    line_cache: LineCache | None = None,
+) -> Rendering:
+    """Renders, joins, measures and checks a session; at most two threads work.
+
+    Raises Unspeakable (with the index of the line), BadRender, RenderCancelled, and whatever the engine or the cache
+    raises. What is refused is never cached.
+    """
+    began = time.perf_counter()
+    texts = _normalised(lines)
+    keys = tuple(line_key(text, voice, speech) for text in texts)
+    progress = on_progress or _unheard
+
+    def read_done(done: int, total: int) -> None:
+        progress("speaking", _SPEAKING_PERCENT * done // total)
+
+    studio = Studio(voice, speech, line_cache, read_done, cancelled or _never)
+    ready, spoken = studio.lines(dict(zip(keys, texts, strict=True)))
+    progress("joining", _SPEAKING_PERCENT)
+    joined = _join([ready[key] for key in keys])
+    data = aac.join(joined.packets)
+    rendering = Rendering(
+        m4a=data,
+        samples=(len(joined.packets) - 1) * FRAME,
+        segments=tuple(joined.segments),
+        loudness_lufs=integrated(np.concatenate(joined.energy)),
+        true_peak_dbtp=joined.true_peak_dbtp,
+        sha256=_sha256(data),
+        engine=f"{speech.name} {speech.version}",
+        voice=speech.voice(voice),
+        line_keys=keys,
+        lines_spoken=spoken,
+        seconds=time.perf_counter() - began,
+    )
+    progress("checking", _CHECKING_PERCENT)
+    check(rendering)
+    return rendering
+
+
+def check(rendering: Rendering) -> None:
+    """Refuses a file that is silent, clipped, of the wrong loudness or length, or damaged. Raises BadRender."""
+    contents = m4a.unwrap(rendering.m4a)
+    promised = rendering.samples // FRAME + 1
+    last = rendering.segments[-1].end_ms if rendering.segments else 0
+    checks: list[tuple[str, object, object, bool]] = [
+        ("sha256", _sha256(rendering.m4a), rendering.sha256, _sha256(rendering.m4a) == rendering.sha256),
+        ("samples in the edit list", contents.samples, rendering.samples, contents.samples == rendering.samples),
+        ("packets", len(contents.packets), promised, len(contents.packets) == promised),
+        ("priming samples", contents.priming, FRAME, contents.priming == FRAME),
+        ("index", contents.index_first, "before the sound", contents.index_first),
+        ("end of the last read in ms", last, f"< {rendering.duration_ms}", 0 < last < rendering.duration_ms),
+        ("reads", len(rendering.segments), 2 * len(rendering.line_keys), _reads_in_order(rendering)),
+        (
+            "loudness in LUFS",
+            rendering.loudness_lufs,
+            f"{TARGET_LUFS} +- {LOUDNESS_TOLERANCE_LU}",
+            abs(rendering.loudness_lufs - TARGET_LUFS) <= LOUDNESS_TOLERANCE_LU,
+        ),
+        ("true peak in dBTP", rendering.true_peak_dbtp, f"<= {CEILING_DBTP}", rendering.true_peak_dbtp <= CEILING_DBTP),
+    ]
+    for what, measured, expected, right in checks:
+        if not right:
+            raise BadRender(what, measured, expected)
+
+
+@dataclass
+class _Joined:
+    """Clips and silences laid end to end, with where they lie and the energy that was measured on each."""
+
+    packets: list[bytes] = field(default_factory=list)
+    energy: list[Cells] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    true_peak_dbtp: float = float("-inf")
+
+    def silence(self, frames: int) -> None:
+        self.packets.extend([aac.silent_packet()] * frames)
+        self.energy.append(np.zeros(frames * FRAME // CELL, np.float32))
+
+    def line(self, line: LineAudio) -> None:
+        for clip, pause in ((line.first, PAUSE), (line.second, REST)):
+            start = len(self.packets) * FRAME + START
+            self.segments.append(Segment(round(milliseconds(start)), round(milliseconds(start + clip.spoken))))
+            self.packets.extend(clip.packets)
+            self.energy.append(clip.energy)
+            self.true_peak_dbtp = max(self.true_peak_dbtp, clip.true_peak_dbtp)
+            # The clip's last packet already reaches into the first silent frame.
+            silent = silent_frames_after(clip, pause)
+            self.packets.extend([aac.silent_packet()] * (silent - 1))
+            self.energy.append(np.zeros(silent * FRAME // CELL, np.float32))
+
+
+def _join(lines: Sequence[LineAudio]) -> _Joined:
+    joined = _Joined()
+    joined.silence(_LEAD_FRAMES)
+    for line in lines:
+        joined.line(line)
+    joined.silence(_TAIL_FRAMES)
+    joined.packets.append(aac.silent_packet())
+    return joined
+
+
+def _normalised(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        raise ValueError("a session has at least one line")
+    texts = []
+    for index, line in enumerate(lines):
+        try:
+            texts.append(normalise(line))
+        except Unspeakable as refusal:
+            raise Unspeakable(str(refusal), line=index) from refusal
+    return texts
+
+
+def _reads_in_order(rendering: Rendering) -> bool:
+    edges = [edge for segment in rendering.segments for edge in (segment.start_ms, segment.end_ms)]
+    return len(rendering.segments) == 2 * len(rendering.line_keys) and edges == sorted(set(edges))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _unheard(stage: str, percent: int) -> None:
+    """Progress nobody asked for."""
+
+
+def _never() -> bool:
+    return False

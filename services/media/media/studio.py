@@ -1,0 +1,90 @@
+"""Where lines become sound: taken from the cache when they are there, spoken when they are not, two reads at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Protocol
+
+from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
+from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
+
+_THREADS = 2
+_TAKES = ((FIRST_TAKE, PAUSE), (SECOND_TAKE, REST))
+_log = logging.getLogger(__name__)
+
+
+class RenderCancelled(Exception):
+    """The caller asked to stop."""
+
+
+class LineCache(Protocol):
+    """Keeps encoded lines by key; `get` is called from several threads. What it raises ends the render."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class Studio:
+    """One render's way to its lines. `read_done(done, total)` and `cancelled` are called from the caller's thread."""
+
+    voice: str
+    speech: Speech
+    cache: LineCache | None
+    read_done: Callable[[int, int], None]
+    cancelled: Callable[[], bool]
+
+    def lines(self, texts: Mapping[str, str]) -> tuple[dict[str, LineAudio], int]:
+        """The sound of each key's normalised text, and how many lines had to be spoken.
+
+        Raises RenderCancelled between reads, and what speaking raises.
+        """
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="studio")
+        try:
+            ready = self._kept(pool, list(texts))
+            missing = {key: text for key, text in texts.items() if key not in ready}
+            ready.update(self._spoken(pool, missing, len(texts)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return ready, len(missing)
+
+    def _kept(self, pool: ThreadPoolExecutor, keys: list[str]) -> dict[str, LineAudio]:
+        if self.cache is None:
+            return {}
+        found = {}
+        for key, data in zip(keys, pool.map(self.cache.get, keys), strict=True):
+            if data is None:
+                continue
+            try:
+                found[key] = LineAudio.from_bytes(data)
+            except DamagedLine as damage:
+                _log.warning("cached line %s is spoken again: %s", key, damage)
+        return found
+
+    def _spoken(self, pool: ThreadPoolExecutor, texts: Mapping[str, str], total: int) -> dict[str, LineAudio]:
+        if self.cancelled():
+            raise RenderCancelled
+        reads: dict[Future[Clip], tuple[str, int]] = {
+            pool.submit(record, text, self.voice, self.speech, take, pause): (key, position)
+            for key, text in texts.items()
+            for position, (take, pause) in enumerate(_TAKES)
+        }
+        done = len(_TAKES) * (total - len(texts))
+        clips: dict[str, dict[int, Clip]] = {key: {} for key in texts}
+        spoken: dict[str, LineAudio] = {}
+        for future in as_completed(reads):
+            key, position = reads[future]
+            clips[key][position] = future.result()
+            if len(clips[key]) == len(_TAKES):
+                spoken[key] = LineAudio(clips[key][0], clips[key][1])
+                if self.cache is not None:
+                    self.cache.put(key, spoken[key].to_bytes())
+            done += 1
+            self.read_done(done, len(_TAKES) * total)
+            if self.cancelled():
+                raise RenderCancelled
+        return spoken
