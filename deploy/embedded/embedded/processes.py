@@ -1,7 +1,7 @@
 """Child processes of a local run: started quietly, ended with us, never left to hang.
 
-A child is put in its own session (Ctrl-C reaches only this process, which then stops the children in order), writes to a
-log file, and is signalled by the kernel when this process dies in any way, `kill -9` included.
+A child is put in its own session (Ctrl-C reaches only this process, which then stops the children in order), writes to
+a log file, and is signalled by the kernel when this process dies in any way, `kill -9` included.
 """
 
 import asyncio
@@ -78,11 +78,11 @@ def spawn(
 ) -> Child:
     """Starts `argv` in `cwd`; the kernel sends it `death_signal` when this process ends.
 
-    `identity` is a command prefix that changes the user first (it would otherwise undo the death signal). The log of the
-    run before is kept as `<log>.previous`. Raises ServerFailed when the program cannot be started.
+    `identity` is a command prefix that changes the user first (it would otherwise undo the death signal). The log of
+    the run before is kept as `<log>.previous`. Raises ServerFailed when the program cannot be started.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Linux sends the death signal when the *thread* that forked ends, so a pool thread would take the server with it.
+        # Linux sends the death signal when the *thread* that forked ends: a pool thread would take the server with it.
         raise RuntimeError(f"{name} must be started from the main thread")
     setpriv = shutil.which("setpriv")
     bond = [setpriv, "--pdeathsig", death_signal.name.removeprefix("SIG"), "--"] if setpriv else []
@@ -126,6 +126,12 @@ def port_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def require_port(name: str, port: int) -> None:
+    """Raises ServerFailed when `name` could not listen on this loopback port."""
+    if not port_free(port):
+        raise ServerFailed(f"port {port} is taken, {name} needs another one")
 
 
 class DirectoryLock:

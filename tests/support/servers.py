@@ -1,0 +1,100 @@
+"""Fixtures: the real servers the suite runs against, each started once per run, when a test first asks for it.
+
+A server that cannot be started fails the tests that need it, with the reason. The fixtures are synchronous and run
+their own short event loops, so a server never belongs to the loop of one test.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+
+from embedded.object_store import PrivateObjectStore
+from embedded.postgres import PrivatePostgres
+from embedded.processes import free_ports
+from tests.support.rabbitmq import PrivateRabbitMQ
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs `work` in a loop of its own, leaving the current event loop of the thread as it is."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivatePostgres]:
+    """A PostgreSQL server for the whole run, quick rather than safe against a crash of the machine."""
+    server = PrivatePostgres()
+    (port,) = free_ports(1)
+    run(server.start(tmp_path_factory.mktemp("postgres"), port, durable=False))
+    yield server
+    run(server.stop())
+
+
+@pytest.fixture
+def database_url(postgres: PrivatePostgres) -> Iterator[str]:
+    """A direct `postgresql://` address of an empty database made for this test; the user is a superuser."""
+    name = f"test_{secrets.token_hex(6)}"
+    run(_execute(postgres.url(), f'CREATE DATABASE "{name}"'))
+    yield postgres.url(name)
+    run(_execute(postgres.url(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRabbitMQ]:
+    """A RabbitMQ broker with its management API for the whole run; nothing is kept, so it is killed at the end."""
+    broker = PrivateRabbitMQ()
+    run(broker.start(tmp_path_factory.mktemp("rabbitmq")))
+    yield broker
+    run(broker.kill())
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: PrivateRabbitMQ) -> Iterator[str]:
+    """The `amqp://` address of an empty virtual host made for this test."""
+    name = f"test-{secrets.token_hex(6)}"
+    yield run(rabbitmq.create_vhost(name))
+    run(rabbitmq.delete_vhost(name))
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateObjectStore]:
+    """An S3 server for the whole run; a client needs its `endpoint`, `region`, `access_key` and `secret_key`."""
+    store = PrivateObjectStore()
+    (port,) = free_ports(1)
+    run(store.start(tmp_path_factory.mktemp("object-store"), port))
+    yield store
+    run(store.stop(at_once=True))
+
+
+@pytest.fixture
+def bucket(object_store: PrivateObjectStore) -> Iterator[str]:
+    """The name of an empty bucket made for this test."""
+    name = f"test-{secrets.token_hex(6)}"
+    run(object_store.create_bucket(name))
+    yield name
+    run(_drop_bucket(object_store, name))
+
+
+async def _execute(url: str, statement: str) -> None:
+    session = await asyncpg.connect(url)
+    try:
+        await session.execute(statement)
+    finally:
+        await session.close()
+
+
+async def _drop_bucket(store: PrivateObjectStore, name: str) -> None:
+    """Each bucket holds a volume of the server's limited number, so what a test made is removed with it."""
+    async with store.client() as s3:
+        async for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
+            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            doomed = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
+            if doomed:
+                await s3.delete_objects(Bucket=name, Delete={"Objects": doomed, "Quiet": True})
+        await s3.delete_bucket(Bucket=name)
