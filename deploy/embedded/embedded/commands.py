@@ -1,0 +1,146 @@
+"""The commands beside the run itself: play a user, a store, a provider on a bad day, against the running product."""
+
+import argparse
+import base64
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from embedded.running_product import ControlRefused, NotRunning, call_control
+from embedded.session_tokens import user_id_of
+
+DEFAULT_PORT = 8787
+DEFAULT_DATA = Path("./.data")
+STORE_ACTIONS = ("purchase", "renew", "cancel", "uncancel", "refund", "expire", "billing-issue", "transfer", "retry")
+USER_HELP = "a Clerk id (user_2abc), or a bare name: ada means user_ada; it need not exist yet"
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_commands(subparsers: Subparsers) -> None:
+    """Adds ``token``, ``store``, ``webhook`` and ``fault``; parsed arguments go to ``run_command``."""
+    _add_token(subparsers)
+    _add_store(subparsers)
+    _add_webhook(subparsers)
+    _add_fault(subparsers)
+
+
+async def run_command(args: argparse.Namespace) -> int:
+    """Runs the command that ``args`` came from; the process's exit code. Problems go to standard error in one line."""
+    command: Callable[[argparse.Namespace], Awaitable[int]] = args.run
+    try:
+        return await command(args)
+    except (NotRunning, ControlRefused, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+def _add_token(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "token",
+        help="print a session token for a user",
+        description="Prints a session token signed by the running product's identity provider. Who is new signs up.",
+    )
+    parser.add_argument("user_id", metavar="USER_ID", help=f"{USER_HELP}. With --issuer supabase a UUID")
+    parser.add_argument("--seconds", type=int, help="how long it is valid: 60 by default, 3600 from supabase")
+    parser.add_argument("--issuer", choices=("clerk", "supabase"), default="clerk")
+    _add_place(parser, _token)
+
+
+def _add_store(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "store",
+        help="buy, cancel, refund … in the store, and send the signed webhook",
+        description="Changes what a user has bought, sends the signed webhooks, prints how they were received.",
+        epilog="Any product id can be bought. Words in it decide what it is: lifetime, credits (unlocks nothing), "
+        "annual or year, week; otherwise it lasts a month. An id with a colon is bought on Google Play.",
+    )
+    parser.add_argument("action", choices=STORE_ACTIONS, help="retry sends what waits for another attempt, now")
+    parser.add_argument("user_id", metavar="USER_ID", nargs="?", help=USER_HELP)
+    parser.add_argument("other_id", metavar="OTHER", nargs="?", help="transfer: who gets the purchases")
+    parser.add_argument("--product", metavar="ID", help="entrain_pro_monthly, or what was bought last")
+    parser.add_argument("--trial-days", type=float, metavar="N", help="purchase: start with a free trial")
+    parser.add_argument("--sandbox", action="store_true", help="purchase: in the store's sandbox")
+    parser.set_defaults(complain=parser.error)
+    _add_place(parser, _store)
+
+
+def _add_webhook(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "webhook",
+        help="send a file as a RevenueCat webhook, signed",
+        description="Sends the file's bytes as they are, signed, once. Prints the status; exit code 0 for 200.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.json")
+    _add_place(parser, _webhook)
+
+
+def _add_fault(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "fault",
+        help="let an outside provider fail",
+        description="Lets the next requests to an outside provider fail.",
+        epilog="Kinds: unavailable, error, rate_limited, slow, html, empty, redirect, cut, clear; clerk also "
+        "many_keys, store also stale. For webhooks: lose, twice, delay, reverse.",
+    )
+    parser.add_argument("part", choices=("clerk", "store", "edge", "webhooks"))
+    parser.add_argument("kind", metavar="KIND")
+    parser.add_argument("--times", type=int, default=1, help="-1: until cleared")
+    parser.add_argument("--where", default="", help="only requests whose path contains this")
+    _add_place(parser, _fault)
+
+
+def _add_place(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Awaitable[int]]) -> None:
+    # Suppressed defaults: given before the command, the same options must not be reset by the command's own parser.
+    parser.add_argument("--port", type=int, default=argparse.SUPPRESS, help=f"of the running product ({DEFAULT_PORT})")
+    parser.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=f"its data folder ({DEFAULT_DATA})")
+    parser.set_defaults(run=run)
+
+
+async def _call(args: argparse.Namespace, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    data = Path(getattr(args, "data", None) or DEFAULT_DATA)
+    return await call_control(data, getattr(args, "port", None) or DEFAULT_PORT, path, body)
+
+
+async def _token(args: argparse.Namespace) -> int:
+    user_id = user_id_of(args.user_id) if args.issuer == "clerk" else args.user_id
+    body = {"userId": user_id, "seconds": args.seconds, "issuer": args.issuer}
+    print((await _call(args, "/token", body))["token"])
+    return 0
+
+
+async def _store(args: argparse.Namespace) -> int:
+    if args.action != "retry" and not args.user_id:
+        args.complain(f"store {args.action} needs a USER_ID")
+    if (args.action == "transfer") != bool(args.other_id):
+        args.complain("store transfer needs USER_ID and OTHER, the other actions take one USER_ID")
+    body = {
+        "userId": user_id_of(args.user_id or ""),
+        "otherId": user_id_of(args.other_id or ""),
+        "productId": args.product,
+        "trialDays": args.trial_days,
+        "sandbox": args.sandbox,
+    }
+    answer = await _call(args, f"/store/{args.action}", body)
+    for delivery in answer["deliveries"]:
+        print(_told(delivery))
+    return 0
+
+
+async def _webhook(args: argparse.Namespace) -> int:
+    body = base64.b64encode(args.file.read_bytes()).decode()
+    delivery = await _call(args, "/webhook", {"body": body})
+    print(_told(delivery))
+    return 0 if delivery["accepted"] else 1
+
+
+async def _fault(args: argparse.Namespace) -> int:
+    await _call(args, "/fault", {"part": args.part, "kind": args.kind, "times": args.times, "where": args.where})
+    return 0
+
+
+def _told(delivery: dict[str, Any]) -> str:
+    result = delivery["status"] or delivery["problem"]
+    again = f", next attempt at {delivery['nextAttemptAt']}" if delivery["nextAttemptAt"] else ""
+    return f"{delivery['type']} {delivery['id']}: {result}{again}"

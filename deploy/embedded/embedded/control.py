@@ -1,0 +1,211 @@
+"""The control API of the running product: the part of the command line that plays people and providers.
+
+Loopback only, every request with the secret of this run. POST with JSON; answers JSON, errors ``{code, message}``.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from embedded.clerk import ClerkStandIn
+from embedded.faults import FaultList
+from embedded.local_server import LocalServer, bearer_token
+from embedded.revenuecat import RevenueCatStandIn
+from embedded.session_tokens import WrongUserId
+from embedded.store_ledger import Event, StoreRefusal
+from embedded.webhook_sender import Attempt
+
+FIRST_ATTEMPT_SECONDS = 15.0
+LARGEST_BODY = 8 * 1024 * 1024
+
+Body = Mapping[str, Any]
+Answer = Callable[[Body], Awaitable[dict[str, Any]]]
+
+
+class Unfit(ValueError):
+    """The request lacks something, or asks for what there is not."""
+
+
+class ControlServer(LocalServer):
+    """Serves ``control_app`` on a free port; ``secret`` and ``port`` go into the run's record."""
+
+    def __init__(
+        self, clerk: ClerkStandIn, store: RevenueCatStandIn, secret: str, faults: Mapping[str, FaultList] | None = None
+    ) -> None:
+        super().__init__()
+        self.secret = secret
+        self._clerk, self._store, self._faults = clerk, store, faults
+
+    def application(self) -> web.Application:
+        return control_app(self._clerk, self._store, self.secret, self._faults)
+
+
+def control_app(
+    clerk: ClerkStandIn, store: RevenueCatStandIn, secret: str, faults: Mapping[str, FaultList] | None = None
+) -> web.Application:
+    """Routes ``/token``, ``/store/<action>``, ``/webhook``, ``/fault``. ``faults`` adds parts to clerk and store."""
+    people, shop = People(clerk), Shop(store)
+    weather = Weather({"clerk": clerk.faults, "store": store.faults, **(faults or {})}, store)
+    app = web.Application(client_max_size=LARGEST_BODY)
+    routes: dict[str, Answer] = {
+        "/token": people.token,
+        "/webhook": shop.webhook,
+        "/fault": weather.fault,
+    }
+    routes |= {f"/store/{action}": shop.action(action) for action in shop.actions}
+    routes["/store/retry"] = shop.retry
+    for path, answer in routes.items():
+        app.router.add_post(path, _door(answer, secret))
+    return app
+
+
+class People:
+    """Signs people in."""
+
+    def __init__(self, clerk: ClerkStandIn) -> None:
+        self._clerk = clerk
+
+    async def token(self, body: Body) -> dict[str, Any]:
+        """``{userId, seconds?, issuer?}`` → ``{token}``. A Clerk user who is not there yet signs up first."""
+        user_id, issuer = _text(body, "userId"), body.get("issuer") or "clerk"
+        lifetime = {} if body.get("seconds") is None else {"seconds": int(body["seconds"])}
+        if issuer == "supabase":
+            return {"token": self._clerk.supabase_token(user_id, **lifetime)}
+        if issuer != "clerk":
+            raise Unfit(f"no issuer called {issuer!r}: clerk or supabase")
+        self._clerk.sign_up(user_id)
+        return {"token": self._clerk.session_token(user_id, **lifetime)}
+
+
+class Shop:
+    """Buys, cancels and so on, and tells how the webhooks of it fared."""
+
+    def __init__(self, store: RevenueCatStandIn) -> None:
+        self._store = store
+        self._sending: set[asyncio.Task[list[Attempt]]] = set()
+        self.actions: dict[str, Callable[[Body], list[Event]]] = {
+            "purchase": self._purchase,
+            "renew": lambda body: store.renew(_text(body, "userId"), body.get("productId")),
+            "cancel": lambda body: store.cancel(_text(body, "userId"), body.get("productId")),
+            "uncancel": lambda body: store.uncancel(_text(body, "userId"), body.get("productId")),
+            "refund": lambda body: store.refund(_text(body, "userId"), body.get("productId")),
+            "expire": lambda body: store.expire(_text(body, "userId"), body.get("productId")),
+            "billing-issue": lambda body: store.billing_issue(_text(body, "userId"), body.get("productId")),
+            "transfer": lambda body: store.transfer(_text(body, "userId"), _text(body, "otherId")),
+        }
+
+    def action(self, name: str) -> Answer:
+        """``{userId, productId?, otherId?, trialDays?, sandbox?}`` → ``{deliveries: [...]}``, one for each webhook."""
+
+        async def act(body: Body) -> dict[str, Any]:
+            return {"deliveries": await self._outcomes(self.actions[name](body))}
+
+        return act
+
+    async def retry(self, _: Body) -> dict[str, Any]:
+        """Everything that waits for another attempt is tried now → ``{deliveries: [...]}``."""
+        self._store.webhooks.retry_now()
+        return {"deliveries": [attempt.as_json() for attempt in await self._store.deliver_due()]}
+
+    async def webhook(self, body: Body) -> dict[str, Any]:
+        """``{body: base64}`` is sent as it is, signed, once → how it fared."""
+        try:
+            content = base64.b64decode(_text(body, "body"), validate=True)
+        except binascii.Error:
+            raise Unfit("body is not base64") from None
+        return (await self._store.send_body(content)).as_json()
+
+    def _purchase(self, body: Body) -> list[Event]:
+        options: dict[str, Any] = {"sandbox": bool(body.get("sandbox"))}
+        if body.get("trialDays"):
+            options["trial"] = timedelta(days=float(body["trialDays"]))
+        if body.get("productId"):
+            options["product_id"] = _text(body, "productId")
+        return self._store.purchase(_text(body, "userId"), **options)
+
+    async def _outcomes(self, events: list[Event]) -> list[dict[str, Any]]:
+        """Waits for the first attempts, though not as long as a receiver may take: sending goes on by itself."""
+        sending = asyncio.create_task(self._store.deliver_due())
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        await asyncio.wait({sending}, timeout=FIRST_ATTEMPT_SECONDS)
+        tried = {attempt.message_id: attempt for attempt in self._store.webhooks.history}
+        return [self._outcome(event, tried.get(event["id"])) for event in events]
+
+    def _outcome(self, event: Event, attempt: Attempt | None) -> dict[str, Any]:
+        if attempt is not None:
+            return attempt.as_json()
+        known = {"id": event["id"], "type": event["type"], "status": None, "accepted": False, "nextAttemptAt": None}
+        return {**known, "problem": "not delivered yet"}
+
+
+class Weather:
+    """Sets and clears faults."""
+
+    def __init__(self, parts: Mapping[str, FaultList], store: RevenueCatStandIn) -> None:
+        self._parts, self._store = parts, store
+
+    async def fault(self, body: Body) -> dict[str, Any]:
+        """``{part, kind, times?, where?}``; kind ``clear`` ends them all. Part ``webhooks`` takes lose, twice, delay
+        (by five minutes) and reverse; part ``store`` takes ``stale`` too.
+        """
+        part, kind, times = _text(body, "part"), _text(body, "kind"), int(body.get("times") or 1)
+        if part == "webhooks":
+            self._deliver_badly(kind, times)
+        elif part == "store" and kind == "stale":
+            self._store.stale_reads(times)
+        elif part not in self._parts:
+            raise Unfit(f"no part called {part!r}: {', '.join(sorted([*self._parts, 'webhooks']))}")
+        elif kind == "clear":
+            self._parts[part].clear()
+        else:
+            self._parts[part].fail_next(kind, times, where=str(body.get("where") or ""))
+        return {}
+
+    def _deliver_badly(self, kind: str, times: int) -> None:
+        ways: dict[str, Callable[[], None]] = {
+            "lose": lambda: self._store.webhooks.lose(times),
+            "twice": lambda: self._store.webhooks.twice(times),
+            "delay": lambda: self._store.webhooks.delay(timedelta(minutes=5), times),
+            "reverse": self._store.webhooks.reverse,
+        }
+        if kind not in ways:
+            raise Unfit(f"webhooks take {', '.join(ways)}")
+        ways[kind]()
+
+
+def _door(answer: Answer, secret: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def door(request: web.Request) -> web.Response:
+        if not hmac.compare_digest(bearer_token(request).encode(), secret.encode()):
+            return _error(401, "UNAUTHORIZED", "this is not the secret of the running product")
+        try:
+            body = await request.json()
+            if not isinstance(body, dict):
+                raise Unfit("send a JSON object")
+            return web.json_response(await answer(body))
+        except json.JSONDecodeError:
+            return _error(400, "VALIDATION_ERROR", "send a JSON object")
+        except (StoreRefusal, WrongUserId, Unfit) as error:
+            return _error(409 if isinstance(error, StoreRefusal) else 400, "REFUSED", str(error))
+        except (ValueError, TypeError, OverflowError) as error:
+            return _error(400, "VALIDATION_ERROR", f"this cannot be done: {error}")
+
+    return door
+
+
+def _text(body: Body, name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise Unfit(f"{name} is missing")
+    return value
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"code": code, "message": message}, status=status)
