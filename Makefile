@@ -1,0 +1,35 @@
+# Everything a person needs, on a machine with python3 and make. PYTHON chooses the interpreter, ARGS goes to the command.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock environment broker
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo '  Arguments: make run ARGS="--port 9000 --reset", make test ARGS="tests/unit -k quota"'
+
+run: environment ## the whole product on 127.0.0.1:8787, data in ./.data; Ctrl-C stops it
+	@exec $(BIN)/python -m embedded $(ARGS)
+
+test: environment broker ## every test, against real PostgreSQL, S3 and RabbitMQ
+	@$(BIN)/pytest $(ARGS)
+
+lint: environment ## style, types, import rules, Docker files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@$(BIN)/python deploy/setup/docker_files.py
+
+lock: environment ## renew requirements.lock after a change of dependencies
+	$(BIN)/uv lock
+	$(BIN)/uv export --quiet --frozen --all-packages --no-emit-workspace --no-header --format requirements-txt \
+		--output-file requirements.lock
+
+environment:
+	@$(PYTHON) deploy/setup/environment.py
+
+broker:
+	@$(PYTHON) deploy/setup/rabbitmq.py
