@@ -22,7 +22,7 @@ class Caller:
 
 class CallerVerifier(Protocol):
     async def verify(self, token: str) -> Caller:
-        """Raises Unauthorized unless the token is ours, current and meant for this service; Unavailable without keys."""
+        """Raises Unauthorized unless the token is ours, current and for this service; Unavailable without keys."""
         ...
 
 

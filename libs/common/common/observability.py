@@ -1,7 +1,7 @@
 """Logs, trace context and metrics, the same in every process.
 
-Logs are structlog events, one JSON object a line. The trace context follows W3C Trace Context: it enters with a request or a
-message, is bound to the task, and leaves with every upstream call and emitted event.
+Logs are structlog events, one JSON object a line. The trace context follows W3C Trace Context: it enters with a
+request or a message, is bound to the task, and leaves with every upstream call and emitted event.
 """
 
 import logging
@@ -47,6 +47,11 @@ def new_traceparent(parent: str | None = None) -> str:
     """A child of ``parent``, or a new trace where it is absent or malformed."""
     trace_id = parent.split("-")[1] if parent and _TRACEPARENT.fullmatch(parent) else secrets.token_hex(16)
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
+
+
+def valid_traceparent(value: object) -> str:
+    """The value itself, or a new trace where it is absent or malformed."""
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else new_traceparent()
 
 
 def valid_request_id(value: str | None) -> str:

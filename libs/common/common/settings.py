@@ -1,7 +1,7 @@
 """Settings come from the environment, once, and are complete or the process does not start.
 
-A service's ``settings.py`` subclasses :class:`Settings`. Each field ``some_name`` is read from ``<SERVICE>_SOME_NAME`` and then
-``SOME_NAME``, so a shared name can be overridden for one service.
+A service's ``settings.py`` subclasses :class:`Settings`. Each field ``some_name`` is read from
+``<SERVICE>_SOME_NAME`` and then ``SOME_NAME``, so a shared name can be overridden for one service.
 """
 
 import os

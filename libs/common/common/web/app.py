@@ -12,11 +12,10 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.db.engine import REACHING_FAILED, is_outage
 from common.errors import DomainError, InvalidInput, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
 from common.observability import (
     HTTP_REQUESTS,
@@ -58,9 +57,8 @@ def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None =
     app.add_exception_handler(DomainError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    for unreachable in (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError):
-        app.add_exception_handler(unreachable, _database_down)
-    app.add_exception_handler(DBAPIError, _database_error)
+    for failure in REACHING_FAILED:
+        app.add_exception_handler(failure, _unreachable)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext, service=service)
@@ -124,24 +122,11 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, error.status_code, headers=error.headers)
 
 
-async def _database_down(request: Request, error: Exception) -> JSONResponse:
+async def _unreachable(request: Request, error: Exception) -> JSONResponse:
+    if not is_outage(error):
+        return await _unexpected(request, error)
     log.warning("dependency_unreachable", error=f"{type(error).__name__}: {error}"[:300])
     return await _domain_error(request, Unavailable("The service is busy or restarting; try again shortly."))
-
-
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, DBAPIError)
-    if error.connection_invalidated or is_outage(error):
-        return await _database_down(request, error)
-    return await _unexpected(request, error)
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the database, not the statement, is at fault: SQLSTATE classes 08 and 57P, or a lost socket."""
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | ConnectionError | TimeoutError):
-        return True
-    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
-    return state.startswith(("08", "57P", "53"))
 
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,131 @@
+"""The command line every service shares: ``api``, ``worker``, ``migrate`` and ``parked``."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from common.db.migrations import upgrade
+from common.messaging.bus import ParkedMessages
+from common.messaging.rabbit import RabbitBus
+from common.messaging.replay import RabbitParked
+from common.observability import configure_logging
+from common.service import PortTaken, Service, run_api, run_worker
+from common.settings import EXIT_BAD_SETTINGS, DatabaseSettings
+
+INTERNAL_OFFSET = 100
+"""A worker's health and metrics listen this far above the service's port."""
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def parser(service: str, *, port: int, summary: str) -> tuple[argparse.ArgumentParser, Commands]:
+    """The shared commands; a service adds its own to the second value."""
+    root = argparse.ArgumentParser(prog=f"python -m {service}", description=summary)
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, default, text in (
+        ("api", port, "answer HTTP"),
+        ("worker", port + INTERNAL_OFFSET, "run consumers, relay and jobs; health and metrics on the port"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        command.add_argument("--port", type=int, default=default, help="port to listen on (default: %(default)s)")
+    text = "bring the database schema and the broker's queues up to date; safe to run from every replica"
+    commands.add_parser("migrate", help=text, description=text)
+    _add_parked(commands)
+    return root, commands
+
+
+def _add_parked(commands: Commands) -> None:
+    text = "look at messages that could not be handled, put them back or drop them"
+    parked = commands.add_parser("parked", help=text, description=text)
+    parked.add_argument("action", choices=("list", "show", "replay", "drop"))
+    parked.add_argument("ids", nargs="*", metavar="ID", help="message ids, as `list` prints them")
+    parked.add_argument("--all", action="store_true", help="replay or drop every message of the queue")
+    parked.add_argument("--queue", help="one queue; needed for replay and drop when the service has several")
+
+
+def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callable[[], Service]) -> int:
+    """Runs one of the shared commands; returns the exit code."""
+    configure_logging(settings.service, level=settings.log_level, style=settings.log_format)
+    if arguments.command in ("worker", "parked") and settings.rabbitmq_url is None:
+        print(f"{settings.service}: RABBITMQ_URL: needed by `{arguments.command}`; see .env.example", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
+    try:
+        return asyncio.run(_run(arguments, settings, build()))
+    except PortTaken as error:
+        print(f"{settings.service}: {error}", file=sys.stderr)
+        return 1
+
+
+async def _run(arguments: argparse.Namespace, settings: DatabaseSettings, service: Service) -> int:
+    if arguments.command == "api":
+        await run_api(service, arguments.host, arguments.port)
+        return 0
+    if arguments.command == "migrate":
+        return await _migrate(settings, service)
+    bus = broker(settings)
+    if arguments.command == "worker":
+        checks = {"broker": bus.check, "database": service.database.check}
+        await run_worker(service, bus, checks, arguments.host, arguments.port)
+        return 0
+    async with bus:
+        queues = [subscription.queue for subscription in service.subscriptions]
+        return await manage_parked(RabbitParked(bus, broker_url(settings), queues), queues, arguments)
+
+
+async def _migrate(settings: DatabaseSettings, service: Service) -> int:
+    revision = await upgrade(settings.direct_url, service.metadata, service.migrations)
+    print(f"{service.name}: schema at revision {revision}")
+    if settings.rabbitmq_url is not None:
+        async with broker(settings) as bus:
+            for subscription in service.subscriptions:
+                await bus.declare(subscription.binding)
+                print(f"{service.name}: queue {subscription.queue} declared")
+    return 0
+
+
+def broker_url(settings: DatabaseSettings) -> str:
+    assert settings.rabbitmq_url is not None
+    return settings.rabbitmq_url.get_secret_value()
+
+
+def broker(settings: DatabaseSettings) -> RabbitBus:
+    return RabbitBus(broker_url(settings), name=settings.service)
+
+
+async def manage_parked(parked: ParkedMessages, queues: Sequence[str], arguments: argparse.Namespace) -> int:
+    """Lists, shows, replays or drops parked messages, on either bus."""
+    chosen = [arguments.queue] if arguments.queue else list(queues)
+    if any(queue not in queues for queue in chosen):
+        print(f"there is no queue {arguments.queue}; choose from: {', '.join(queues)}", file=sys.stderr)
+        return 2
+    if arguments.action in ("list", "show"):
+        return await _show(parked, chosen, arguments)
+    if not arguments.ids and not arguments.all:
+        print("name message ids, or --all", file=sys.stderr)
+        return 2
+    if len(chosen) > 1:
+        print(f"name one queue with --queue: {', '.join(queues)}", file=sys.stderr)
+        return 2
+    act = parked.replay if arguments.action == "replay" else parked.drop
+    count = await act(chosen[0], None if arguments.all else arguments.ids)
+    print(f"{count} {'put back into' if arguments.action == 'replay' else 'dropped from'} {chosen[0]}")
+    return 0 if count or arguments.all else 1
+
+
+async def _show(parked: ParkedMessages, queues: Sequence[str], arguments: argparse.Namespace) -> int:
+    found = 0
+    for queue in queues:
+        for message in await parked.list(queue):
+            if arguments.ids and message.id not in arguments.ids:
+                continue
+            found += 1
+            print(f"{message.id}  {queue}  {message.type}  attempts {message.attempts}  since {message.first_seen}")
+            print(f"    {message.reason}")
+            if arguments.action == "show":
+                print(f"    {message.body}")
+    print(f"{found} parked")
+    return 1 if arguments.ids and not found else 0

@@ -1,0 +1,88 @@
+"""The database of one service: an engine, its transactions, and whether it answers."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import sessionmaker
+
+from common.clock import Clock, utc_now
+from common.db.uow import EventSink, UnitOfWork
+from common.settings import DatabaseSettings
+
+STATEMENT_SECONDS = 30
+_SCHEME = re.compile(r"^postgres(ql)?(\+\w+)?://")
+
+
+class Database:
+    """One service's schema in PostgreSQL.
+
+    ``pooler="transaction"`` is for a URL that goes through a transaction-mode pooler: prepared statements
+    do not survive there.
+    """
+
+    def __init__(
+        self, url: str, *, outbox: EventSink, direct_url: str | None = None, pool_size: int = 10, pooler: str = "none",
+        clock: Clock = utc_now,
+    ) -> None:  # fmt: skip
+        self.outbox = outbox
+        self.direct_url = plain_url(direct_url or url)
+        self.clock = clock
+        options: dict[str, Any] = {"timeout": 5, "command_timeout": STATEMENT_SECONDS}
+        if pooler == "transaction":
+            options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        self.engine: AsyncEngine = create_async_engine(
+            _SCHEME.sub("postgresql+asyncpg://", url),
+            pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800,
+            pool_pre_ping=pooler == "none", connect_args=options,
+        )  # fmt: skip
+        self._sessions: sessionmaker[Any] = sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)  # type: ignore[call-overload]
+
+    @classmethod
+    def of(cls, settings: DatabaseSettings, outbox: EventSink, clock: Clock = utc_now) -> "Database":
+        return cls(
+            settings.database_url.get_secret_value(), outbox=outbox, direct_url=settings.direct_url,
+            pool_size=settings.database_pool_size, pooler=settings.database_pooler, clock=clock,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        session: AsyncSession = self._sessions()
+        async with session, session.begin():
+            uow = UnitOfWork(session, self.outbox, self.clock)
+            yield uow
+            await uow.flush()
+
+    async def check(self) -> str | None:
+        """Readiness: None when the database answers."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        return None
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def plain_url(url: str) -> str:
+    """The URL as asyncpg takes it, without SQLAlchemy's driver name."""
+    return _SCHEME.sub("postgresql://", url)
+
+
+REACHING_FAILED = (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Everything that a database which is down, full or restarting can make a statement raise."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database, not the statement, is at fault: a lost socket, or SQLSTATE classes 08, 53 and 57P."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (error.orig is not None and is_outage(error.orig))
+    if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError):
+        return True
+    return str(getattr(error, "sqlstate", None) or "").startswith(("08", "53", "57P"))

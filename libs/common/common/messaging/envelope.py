@@ -1,0 +1,98 @@
+"""The envelope of every message: CloudEvents 1.0 in structured JSON."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from common.clock import wire_time
+from common.contracts.event import Event
+from common.errors import PermanentError
+from common.observability import TraceContext, new_traceparent, valid_traceparent
+
+CONTENT_TYPE = "application/cloudevents+json"
+MAXIMUM_BYTES = 256 * 1024
+
+
+class UnreadableMessage(PermanentError):
+    """The body is not an envelope we know how to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message. ``data`` is the event as JSON; ids of the chain it belongs to travel beside it."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    data: dict[str, Any]
+    sequence: int
+    traceparent: str
+    correlationid: str
+    causationid: str | None = None
+
+    @classmethod
+    def of(cls, event: Event, *, at: datetime, trace: TraceContext) -> "Envelope":
+        return cls(
+            id=str(uuid4()),
+            source=f"/{event.owner}",
+            type=event.type,
+            subject=event.subject,
+            time=wire_time(at),
+            data=event.model_dump(mode="json", by_alias=True, exclude_none=True),
+            sequence=event.sequence,
+            traceparent=new_traceparent(trace.traceparent),
+            correlationid=trace.correlation_id,
+            causationid=trace.causation_id,
+        )
+
+    @property
+    def message_id(self) -> UUID:
+        return UUID(self.id)
+
+    @property
+    def trace(self) -> TraceContext:
+        """The context in which this message is handled."""
+        return TraceContext(self.traceparent, self.correlationid, self.id)
+
+    def to_json(self) -> str:
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(
+            {"specversion": "1.0", "datacontenttype": "application/json", **fields}, separators=(",", ":")
+        )
+
+    @classmethod
+    def from_json(cls, body: bytes | str) -> "Envelope":
+        """Raises UnreadableMessage. Unknown attributes are ignored, so a newer publisher may add some."""
+        try:
+            if len(body) > MAXIMUM_BYTES:
+                raise ValueError(f"over {MAXIMUM_BYTES} bytes")
+            document = json.loads(body)
+            if document["specversion"] != "1.0" or not isinstance(document["data"], dict):
+                raise ValueError("not a CloudEvents 1.0 event with a JSON object as data")
+            texts = {name: _text(document, name) for name in ("id", "source", "type", "subject", "time")}
+            UUID(texts["id"])
+            return cls(
+                **texts,
+                data=document["data"],
+                sequence=int(document.get("sequence", 0)),
+                traceparent=valid_traceparent(document.get("traceparent")),
+                correlationid=str(document.get("correlationid") or texts["id"]),
+                causationid=document.get("causationid"),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UnreadableMessage(f"unreadable body: {type(error).__name__}: {error}") from None
+
+    def copy(self) -> "Envelope":
+        """The same fact as a new message."""
+        return replace(self, id=str(uuid4()))
+
+
+def _text(document: dict[str, Any], name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be text")
+    return value

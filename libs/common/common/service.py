@@ -1,0 +1,192 @@
+"""How a service runs: an API process answers HTTP, a worker runs consumers, the relay and the service's own loops."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import MetaData
+
+from common.db.engine import Database
+from common.messaging.bus import Bus, Consumption
+from common.messaging.consumers import Subscription
+from common.messaging.outbox import Outbox, Relay
+from common.observability import logger
+from common.web.app import Check, create_app
+
+Loop = Callable[[], Awaitable[None]]
+"""Long-running work of a worker: runs until cancelled."""
+
+DRAIN_SECONDS = 20
+log = logger("service")
+
+
+class PortTaken(OSError):
+    """Another process listens there already."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service, wired and not yet started. Made by each service's ``service.py``."""
+
+    name: str
+    app: FastAPI
+    database: Database
+    outbox: Outbox
+    metadata: MetaData
+    migrations: Path
+    subscriptions: Sequence[Subscription] = ()
+    loops: Mapping[str, Loop] = field(default_factory=dict)
+    resources: Sequence[AbstractAsyncContextManager[Any]] = ()
+    """Opened before anything runs, closed in reverse order."""
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Service"]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            for resource in self.resources:
+                await stack.enter_async_context(resource)
+            yield self
+
+
+class Worker:
+    """A service's consumers, relay and loops on a started bus. ``async with Worker(service, bus)``."""
+
+    def __init__(self, service: Service, bus: Bus) -> None:
+        self._service = service
+        self._bus = bus
+        self._consumptions: dict[str, Consumption] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._down: set[str] = set()
+
+    async def __aenter__(self) -> "Worker":
+        service = self._service
+        for subscription in service.subscriptions:
+            consumption = await subscription.start(self._bus, service.database, service.outbox.schema)
+            self._consumptions[subscription.queue] = consumption
+        relay = Relay(service.outbox, service.database.direct_url, self._bus)
+        for name, loop in {"relay": relay.run, **service.loops}.items():
+            self._tasks[name] = asyncio.create_task(self._supervise(name, loop), name=f"{service.name}.{name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Takes no more messages, finishes those in hand, then ends the loops."""
+        await asyncio.gather(*(consumption.stop() for consumption in self._consumptions.values()))
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _supervise(self, name: str, loop: Loop) -> None:
+        """Starts a loop again when it fails; while it is down the worker is not ready."""
+        wait = 1.0
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                self._down.discard(name)
+                await loop()
+                return
+            except Exception as error:  # a loop's failure must neither pass unseen nor end the process's other work
+                self._down.add(name)
+                log.error("loop_failed", service=self._service.name, loop=name, exc_info=error)
+            wait = 1.0 if asyncio.get_running_loop().time() - started > 60 else min(wait * 2, 30.0)
+            await asyncio.sleep(wait)
+
+    async def check(self) -> str | None:
+        """Readiness: None when every consumer is attached and every loop runs."""
+        detached = [queue for queue, consumption in self._consumptions.items() if not consumption.attached()]
+        missing = [f"consumer of {queue} not attached" for queue in detached] + [
+            f"{name} is down" for name in self._down
+        ]
+        return "; ".join(missing) or None
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process and fails on a taken port before it says it started."""
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        self._socket = bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                proxy_headers=False,
+                server_header=False,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                timeout_keep_alive=75,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def __aenter__(self) -> "HttpServer":
+        self._serving = asyncio.create_task(self.serve(sockets=[self._socket]))
+        while not self.started:
+            if self._serving.done():
+                await self._serving
+            await asyncio.sleep(0.01)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.should_exit = True
+        await self._serving
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken with the way out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise PortTaken(
+            f"port {port} on {host} cannot be used ({error.strerror}): choose another with --port"
+        ) from None
+    listening.listen(2048)
+    listening.setblocking(False)
+    return listening
+
+
+def stop_requested() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked
+
+
+async def run_api(service: Service, host: str, port: int) -> None:
+    """Answers HTTP until told to stop, then finishes the requests in hand."""
+    asked = stop_requested()
+    async with service.opened(), HttpServer(service.app, host, port):
+        log.info("api_started", service=service.name, host=host, port=port)
+        await asked.wait()
+        log.info("stopping", service=service.name)
+
+
+async def run_worker(
+    service: Service, bus: AbstractAsyncContextManager[Bus], checks: Mapping[str, Check], host: str, port: int
+) -> None:
+    """Consumes, relays and runs the loops until told to stop. Health and metrics on ``port``."""
+    asked = stop_requested()
+    async with service.opened(), bus as started, Worker(service, started) as worker:
+        health = create_app(service.name, title="health", checks={**checks, "worker": worker.check})
+        async with HttpServer(health, host, port):
+            log.info("worker_started", service=service.name, host=host, port=port)
+            await asked.wait()
+            log.info("stopping", service=service.name)
