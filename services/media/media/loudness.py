@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import resample_poly, sosfilt
+from scipy.signal import firwin, resample_poly, sosfilt
 
 from media.samples import RATE, Samples, amplitude, decibels
 
@@ -36,7 +37,9 @@ _K_WEIGHTING = np.array(
     ]
 )
 _OVERSAMPLING = 4
+_INTERPOLATION = firwin(20 * _OVERSAMPLING + 1, 1 / _OVERSAMPLING, window=("kaiser", 5.0)).astype(np.float32)
 _MARGIN = 64
+_PEAK_BLOCK = 512
 _LOOK_AHEAD = RATE * 4 // 1000
 _LEVEL_TOLERANCE = 0.05
 _LEVEL_ATTEMPTS = 5
@@ -83,36 +86,23 @@ def true_peak(samples: Samples) -> float:
     """
     highest = 0.0
     for channel in np.atleast_2d(samples):
-        peak = float(np.abs(channel).max(initial=0.0))
-        highest = max(highest, peak)
-        if peak == 0 or 2 * peak < highest:
-            continue
-        for start, end in _loud_stretches(channel, peak / 2):
-            highest = max(highest, float(_oversampled_envelope(channel, start, end).max()))
+        blocks = -(-len(channel) // _PEAK_BLOCK)
+        padded = np.pad(channel, (_MARGIN, blocks * _PEAK_BLOCK - len(channel) + _MARGIN))
+        peaks = np.abs(padded[_MARGIN:-_MARGIN].reshape(blocks, _PEAK_BLOCK)).max(axis=1, initial=0.0)
+        highest = max(highest, float(peaks.max(initial=0.0)))
+        loud = np.flatnonzero(peaks > highest / 2)
+        if len(loud):
+            stretches = sliding_window_view(padded, _PEAK_BLOCK + 2 * _MARGIN)[loud * _PEAK_BLOCK]
+            highest = max(highest, float(_oversampled_envelope(stretches).max()))
     return decibels(highest)
 
 
-def _loud_stretches(channel: Samples, threshold: float) -> list[tuple[int, int]]:
-    """Stretches [start, end) that hold every sample above `threshold`, in multiples of 256 samples."""
-    step = 256
-    count = -(-len(channel) // step)
-    padded = np.zeros(count * step, np.float32)
-    padded[: len(channel)] = np.abs(channel)
-    loud = np.concatenate([[False], padded.reshape(count, step).max(axis=1) > threshold, [False]])
-    edges = np.flatnonzero(loud[1:] != loud[:-1])
-    return [(int(a) * step, min(int(b) * step, len(channel))) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _oversampled_envelope(channel: Samples, start: int, end: int) -> Samples:
-    """Highest magnitude around each of the samples [start, end), shape (end - start,)."""
+def _oversampled_envelope(stretches: Samples) -> Samples:
+    """Highest magnitude around each sample of (rows, n + 2 * _MARGIN) samples, shape (rows, n)."""
     # The filter sees zeros outside what it is given: real neighbours go in and the edges they spoil are thrown away.
-    first, last = max(start - _MARGIN, 0), min(end + _MARGIN, len(channel))
-    stretch = np.zeros(end - start + 2 * _MARGIN, np.float32)
-    offset = _MARGIN - (start - first)
-    stretch[offset : offset + last - first] = channel[first:last]
-    fine = np.abs(resample_poly(stretch, _OVERSAMPLING, 1))
-    kept = fine[_MARGIN * _OVERSAMPLING : -_MARGIN * _OVERSAMPLING]
-    envelope: Samples = kept.reshape(end - start, _OVERSAMPLING).max(axis=1).astype(np.float32)
+    fine = np.abs(resample_poly(stretches, _OVERSAMPLING, 1, axis=1, window=_INTERPOLATION))
+    kept = fine[:, _MARGIN * _OVERSAMPLING : -_MARGIN * _OVERSAMPLING]
+    envelope: Samples = kept.reshape(len(stretches), -1, _OVERSAMPLING).max(axis=2).astype(np.float32)
     return envelope
 
 
@@ -123,7 +113,7 @@ def limit(samples: Samples, ceiling_dbtp: float) -> Samples:
     smooth and nowhere above what is needed.
     """
     ceiling = amplitude(ceiling_dbtp)
-    envelope = _oversampled_envelope(samples, 0, len(samples))
+    envelope = _oversampled_envelope(np.pad(samples, _MARGIN)[None])[0]
     needed = np.minimum(1.0, ceiling / np.maximum(envelope, 1e-9))
     window = 2 * _LOOK_AHEAD + 1
     held = minimum_filter1d(needed, window, mode="nearest")

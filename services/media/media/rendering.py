@@ -153,28 +153,27 @@ def render(
 
 def check(rendering: Rendering) -> None:
     """Refuses a file that is silent, clipped, of the wrong loudness or length, or damaged. Raises BadRender."""
-    contents = m4a.unwrap(rendering.m4a)
-    promised = rendering.samples // FRAME + 1
-    last = rendering.segments[-1].end_ms if rendering.segments else 0
-    checks: list[tuple[str, object, object, bool]] = [
-        ("sha256", _sha256(rendering.m4a), rendering.sha256, _sha256(rendering.m4a) == rendering.sha256),
-        ("samples in the edit list", contents.samples, rendering.samples, contents.samples == rendering.samples),
-        ("packets", len(contents.packets), promised, len(contents.packets) == promised),
-        ("priming samples", contents.priming, FRAME, contents.priming == FRAME),
-        ("index", contents.index_first, "before the sound", contents.index_first),
-        ("end of the last read in ms", last, f"< {rendering.duration_ms}", 0 < last < rendering.duration_ms),
-        ("reads", len(rendering.segments), 2 * len(rendering.line_keys), _reads_in_order(rendering)),
-        (
-            "loudness in LUFS",
-            rendering.loudness_lufs,
-            f"{TARGET_LUFS} +- {LOUDNESS_TOLERANCE_LU}",
-            abs(rendering.loudness_lufs - TARGET_LUFS) <= LOUDNESS_TOLERANCE_LU,
-        ),
-        ("true peak in dBTP", rendering.true_peak_dbtp, f"<= {CEILING_DBTP}", rendering.true_peak_dbtp <= CEILING_DBTP),
-    ]
-    for what, measured, expected, right in checks:
-        if not right:
-            raise BadRender(what, measured, expected)
+    try:
+        contents = m4a.unwrap(rendering.m4a)
+    except m4a.DamagedContainer as damage:
+        raise BadRender("container", str(damage), "an m4a") from damage
+    _expect("sha256", _sha256(rendering.m4a), rendering.sha256)
+    _expect("samples in the edit list", contents.samples, rendering.samples)
+    _expect("packets", len(contents.packets), rendering.samples // FRAME + 1)
+    _expect("priming samples", contents.priming, FRAME)
+    _expect("index before the sound", contents.index_first, True)
+    _expect("reads", len(rendering.segments), 2 * len(rendering.line_keys))
+    edges = [0, *(edge for segment in rendering.segments for edge in (segment.start_ms, segment.end_ms))]
+    _expect("edges of the reads in order", [*edges, rendering.duration_ms], sorted({*edges, rendering.duration_ms}))
+    if not abs(rendering.loudness_lufs - TARGET_LUFS) <= LOUDNESS_TOLERANCE_LU:
+        raise BadRender("loudness in LUFS", rendering.loudness_lufs, f"{TARGET_LUFS} +- {LOUDNESS_TOLERANCE_LU}")
+    if not rendering.true_peak_dbtp <= CEILING_DBTP:
+        raise BadRender("true peak in dBTP", rendering.true_peak_dbtp, f"<= {CEILING_DBTP}")
+
+
+def _expect(what: str, measured: object, expected: object) -> None:
+    if measured != expected:
+        raise BadRender(what, measured, expected)
 
 
 @dataclass
@@ -223,11 +222,6 @@ def _normalised(lines: Sequence[str]) -> list[str]:
         except Unspeakable as refusal:
             raise Unspeakable(str(refusal), line=index) from refusal
     return texts
-
-
-def _reads_in_order(rendering: Rendering) -> bool:
-    edges = [edge for segment in rendering.segments for edge in (segment.start_ms, segment.end_ms)]
-    return len(rendering.segments) == 2 * len(rendering.line_keys) and edges == sorted(set(edges))
 
 
 def _sha256(data: bytes) -> str:
