@@ -19,13 +19,12 @@ class PrivateApt:
     """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` keeps the index and the downloads; it is made when missing. SetupFailed where there is no apt."""
+        """`folder` holds index and downloads for as long as they are needed. SetupFailed where there is no apt."""
         missing = [program for program in ("apt-get", "dpkg") if shutil.which(program) is None]
         if missing:
             raise SetupFailed(f"{missing[0]} is not here: this works on Debian and its relatives only")
+        self._folder = folder
         self._archives = folder / "archives"
-        for path in (folder / "state/lists/partial", self._archives / "partial"):
-            path.mkdir(parents=True, exist_ok=True)
         settings = {
             "Dir::State": folder / "state",
             "Dir::State::status": "/var/lib/dpkg/status",
@@ -42,9 +41,10 @@ class PrivateApt:
 
         Returns the names of the unpacked files; SetupFailed with apt's own last words when one cannot be had.
         """
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for path in (self._folder / "state/lists/partial", self._archives / "partial"):
+            path.mkdir(parents=True)
         self._run(["update"])
-        for old in self._archives.glob("*.deb"):
-            old.unlink()
         if closure:
             self._run(["install", "--download-only", "--no-install-recommends", "-y", *packages])
         else:
@@ -53,7 +53,7 @@ class PrivateApt:
         destination.mkdir(parents=True, exist_ok=True)
         for package in fetched:
             run_quietly(["dpkg", "-x", str(package), str(destination)])
-            package.unlink()
+        shutil.rmtree(self._folder)
         return [package.name for package in fetched]
 
     def _run(self, command: Sequence[str]) -> None:
