@@ -3,18 +3,20 @@
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.clock import wire_time
 from common.db.engine import REACHING_FAILED, is_outage
 from common.errors import DomainError, InvalidInput, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
 from common.observability import (
@@ -37,17 +39,27 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class WireModel(BaseModel):
-    """A JSON body: camelCase on the wire, absent optionals left out, unknown request fields ignored."""
+    """A JSON body: camelCase on the wire, instants with a literal ``Z``, unknown request fields ignored.
+
+    Absent optionals are left out of answers, because the app's parser takes absent and refuses null; only fields named
+    in ``nullable`` (as on the wire) are sent as null.
+    """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    nullable: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_absent(self, proceed: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        # unannotated: a return type would replace the model's own schema in the OpenAPI document
+        return {name: value for name, value in proceed(self).items() if value is not None or name in self.nullable}
+
+
+Instant = Annotated[datetime, PlainSerializer(wire_time, return_type=str, when_used="json")]
+"""An instant in an answer."""
 
 
 class WireRoute(APIRoute):
-    """Leaves absent optionals out of answers: the app's parser takes absent, and refuses null."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        options["response_model_exclude_none"] = options.get("response_model_exclude_none") is not False
-        super().__init__(*arguments, **options)
+    """The route class of every service."""
 
 
 def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None = None) -> FastAPI:
