@@ -172,7 +172,7 @@ def pip_in(wheel: Path) -> Pip:
 def run_uv(uv: Path, *command: str) -> None:
     """Runs `uv pip …` on `.venv`; it never fetches a Python, and keeps its cache here when there is no home folder."""
     environment = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "VIRTUAL_ENV": str(VENV)}
-    if "UV_CACHE_DIR" not in os.environ and not os.access(Path.home(), os.W_OK):
+    if "UV_CACHE_DIR" not in os.environ and not os.access(os.path.expanduser("~"), os.W_OK):
         environment["UV_CACHE_DIR"] = str(CACHE / "uv")
     run_quietly([str(uv), "pip", *command], cwd=REPOSITORY, env=environment)
 

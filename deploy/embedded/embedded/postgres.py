@@ -134,7 +134,8 @@ def _unprivileged() -> list[str]:
         return []
     namespace = ["unshare", "--user", "--map-user=1", "--map-group=1"]
     as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    as_nobody += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    # access(2), with which its programs find each other, looks at capabilities only when set*uid leaves them alone.
+    as_nobody += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup"]
     for prefix in (namespace, as_nobody):
         if (
             shutil.which(prefix[0])
@@ -142,7 +143,8 @@ def _unprivileged() -> list[str]:
         ):
             return prefix
     raise ServerFailed(
-        "PostgreSQL refuses to run as root, and neither unshare nor setpriv works here: run as an ordinary user"
+        "PostgreSQL does not run as root or as a user without a name, and neither unshare nor setpriv helps here: "
+        "run as an ordinary user"
     )
 
 

@@ -142,9 +142,12 @@ class DirectoryLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Makes the directory (mode 0700) and takes the lock; raises ServerFailed if another process holds it."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Makes the directory (mode 0700) and takes the lock; raises ServerFailed if that cannot be done."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ServerFailed(f"{self._directory} cannot be used for data: {error}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
