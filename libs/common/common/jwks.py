@@ -102,8 +102,9 @@ class JwksClient:
         KEY_SET_AGE.labels(source).set_function(self.age)
 
     @property
-    def loaded(self) -> bool:
-        return self._keys is not None
+    def usable(self) -> bool:
+        """Whether tokens can be judged at all."""
+        return self._keys is not None or self._bootstrap is not None
 
     def age(self) -> float:
         """Seconds since the set in use was fetched, -1 without one."""

@@ -1,0 +1,101 @@
+"""A request's body on its way through: counted, never collected, and the client's leaving noticed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.types import Receive
+
+from common.errors import InvalidInput, PayloadTooLarge
+from gateway.headers import RawHeaders, values
+
+MAXIMUM_BODY = 1024 * 1024
+
+
+class ClientGone(Exception):
+    """The client went away before it had its answer."""
+
+
+class AlreadySent(ConnectionError):
+    """A body that streamed through cannot be sent a second time."""
+
+
+class RequestBody:
+    """Iterates over the body's chunks once. After it is read, ``client_gone`` waits for the client to leave."""
+
+    def __init__(self, headers: RawHeaders, receive: Receive, limit: int = MAXIMUM_BODY) -> None:
+        """Raises PayloadTooLarge for a declared length over ``limit`` bytes, InvalidInput for one that is no number."""
+        self._receive = receive
+        self._limit = limit
+        self._taken = 0
+        self._begun = False
+        self._complete = asyncio.Event()
+        self.fault: ClientGone | PayloadTooLarge | None = None
+        """Why the body ended before its end, which the HTTP client reports as an error of its own."""
+        declared = values(headers, b"content-length")
+        if len(declared) > 1 or any(not length.isdigit() for length in declared):
+            raise InvalidInput("Send one Content-Length, a number.")
+        if declared and int(declared[0]) > limit:
+            raise _too_large(limit)
+        self.expected = bool(values(headers, b"transfer-encoding")) or (bool(declared) and int(declared[0]) > 0)
+        if not self.expected:
+            self._complete.set()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Raises AlreadySent the second time: the HTTP client may repeat a PUT that met a closing socket."""
+        if self._begun:
+            raise AlreadySent
+        self._begun = True
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.fault = ClientGone()
+                raise self.fault
+            chunk = message.get("body", b"")
+            self._taken += len(chunk)
+            if self._taken > self._limit:
+                self.fault = _too_large(self._limit)
+                raise self.fault
+            if chunk:
+                yield chunk
+            if not message.get("more_body"):
+                self._complete.set()
+                return
+
+    async def client_gone(self) -> None:
+        """Returns when the client has left. Waits for the body's end first, since both come by the same channel."""
+        await self._complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"Send at most {limit} bytes.")
+
+
+@asynccontextmanager
+async def unless_client_leaves(body: RequestBody) -> AsyncIterator[None]:
+    """Cancels what runs inside when the client leaves, and raises ClientGone then."""
+    working = asyncio.current_task()
+    assert working is not None
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        await body.client_gone()
+        left = True
+        working.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        working.uncancel()
+        raise ClientGone from None
+    finally:
+        watcher.cancel()

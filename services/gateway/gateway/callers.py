@@ -1,0 +1,114 @@
+"""From a request's Authorization header to the internal token that goes to the service."""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import Counter
+
+from common.compact_tokens import MAXIMUM_TOKEN, InvalidToken
+from common.errors import InvalidInput, Unauthorized, Unavailable
+from common.internal_tokens import InternalTokenIssuer, MintedToken
+from common.jwks import KeysUnavailable
+from common.observability import logger
+from gateway.tokens import RememberedToken, RememberedTokens, TokenVerifier
+
+_BEARER = re.compile(rb"(?i:bearer) ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)")
+_CAPACITY = 10_000
+_REMINT_BEFORE = 10
+"""Seconds an internal token must still live to be used again, so that it survives the way to a slow service."""
+
+TOKENS_REFUSED = Counter("session_tokens_refused_total", "Requests refused for their session token", ["reason"])
+
+log = logger("callers")
+
+
+class Callers:
+    """Answers with the value of the ``Authorization`` header for a service. One for all routes."""
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        issuer: InternalTokenIssuer,
+        *,
+        leeway: int,
+        development_user: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._verifier = verifier
+        self._issuer = issuer
+        self._leeway = leeway
+        self._development_user = development_user
+        self._now = now
+        self._remembered = RememberedTokens(capacity=_CAPACITY, leeway=leeway, now=now)
+        self._anonymous: dict[str, MintedToken] = {}
+
+    async def signed_in(self, authorization: list[bytes], audience: str, request_id: str) -> str:
+        """For routes that need a user. ``authorization`` holds the raw values of all such headers of the request.
+
+        Raises Unauthorized (the reason goes to log and metrics only), InvalidInput for several headers, Unavailable
+        while no verification key was ever loaded.
+        """
+        if len(authorization) > 1:
+            raise InvalidInput("Send one Authorization header.")
+        if not authorization:
+            if self._development_user is None:
+                raise _refused("missing")
+            return _bearer(self._issuer.mint(audience, request_id=request_id, user_id=self._development_user))
+        return _bearer(self._for_audience(await self._verify(authorization[0]), audience, request_id))
+
+    def anonymous(self, audience: str, request_id: str) -> str:
+        """For public routes: says that nobody is signed in."""
+        minted = self._anonymous.get(audience)
+        if minted is None or self._now() > minted.expires_at - _REMINT_BEFORE:
+            minted = self._anonymous[audience] = self._issuer.mint(audience, request_id=request_id)
+        return _bearer(minted)
+
+    async def _verify(self, authorization: bytes) -> RememberedToken:
+        carried = _BEARER.fullmatch(authorization) if len(authorization) <= MAXIMUM_TOKEN + len("bearer ") else None
+        if carried is None:
+            raise _refused("carrier")
+        text = carried[1].decode()
+        generation = self._verifier.generation
+        known = self._remembered.find(text, generation)
+        if known is not None:
+            return known
+        try:
+            verified = await self._verifier.verify(text)
+        except InvalidToken as error:
+            raise _refused(error.reason) from None
+        except KeysUnavailable:
+            raise Unavailable("Sign-in cannot be checked at the moment; try again shortly.") from None
+        except Exception as error:  # a token must never be able to provoke anything but a refusal
+            log.error("token_check_failed", exc_info=error)
+            raise _refused("unexpected") from None
+        return self._remembered.remember(text, verified, generation)
+
+    def _for_audience(self, known: RememberedToken, audience: str, request_id: str) -> MintedToken:
+        """The minted token may be older than this request; its ``rid`` names the request it was made for."""
+        now, token = self._now(), known.token
+        not_after = token.expires_at if now < token.expires_at else token.expires_at + self._leeway
+        minted = known.minted.get(audience)
+        if minted is not None and (now < minted.expires_at - _REMINT_BEFORE or minted.expires_at == not_after):
+            return minted
+        minted = known.minted[audience] = self._issuer.mint(
+            audience,
+            request_id=request_id,
+            user_id=token.user_id,
+            session_id=token.session_id,
+            actor=token.actor,
+            issuer=token.issuer,
+            not_after=not_after,
+        )
+        return minted
+
+
+def _bearer(minted: MintedToken) -> str:
+    return f"Bearer {minted.text}"
+
+
+def _refused(reason: str) -> Unauthorized:
+    TOKENS_REFUSED.labels(reason).inc()
+    structlog.contextvars.bind_contextvars(refused=reason)
+    return Unauthorized()

@@ -1,0 +1,119 @@
+"""The public address book: which path belongs to which service, and which paths need no user."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.errors import InvalidInput, NotFound
+
+OWN = "gateway"
+_MAXIMUM_TARGET = 4096
+_PATH = re.compile(rb"/|(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
+_QUERY = re.compile(rb"[\x21-\x7e]*")
+_HIDDEN = re.compile(rb"%(?:[01][0-9a-f]|2[5ef]|5c|7f)", re.IGNORECASE)
+"""Escapes that a service further in might read as a separator, a dot, a control character or another escape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path template; ``{…}`` stands for one segment."""
+
+    path: str
+    methods: frozenset[str]
+    service: str
+    public: bool
+    """Needs no user."""
+    webhook: bool
+    """The sender's signature headers pass, and its Authorization as ``X-Webhook-Authorization``."""
+    idle_seconds: float
+    """Longest silence of the service, before and within its answer."""
+    total_seconds: float
+
+    @property
+    def allow(self) -> str:
+        """The value of the ``Allow`` header."""
+        implied = {"OPTIONS"} | ({"HEAD"} if "GET" in self.methods else set())
+        return ", ".join(sorted(self.methods | implied))
+
+    def upstream_method(self, method: str) -> str | None:
+        """The method to send on: HEAD becomes GET where the service has no HEAD of its own. None: not allowed."""
+        if method in self.methods:
+            return method
+        return "GET" if method == "HEAD" and "GET" in self.methods else None
+
+
+def _route(
+    methods: str,
+    path: str,
+    service: str,
+    *,
+    public: bool = False,
+    webhook: bool = False,
+    idle: float = 30.0,
+    total: float = 120.0,
+) -> Route:
+    return Route(path, frozenset(methods.split()), service, public, webhook, idle, total)
+
+
+ROUTES: tuple[Route, ...] = (
+    _route("GET", "/health", OWN, public=True),
+    _route("GET", "/docs", OWN, public=True),
+    _route("GET", "/openapi.json", OWN, public=True),
+    _route("GET DELETE", "/me", "identity"),
+    _route("GET POST", "/me/values", "identity"),
+    _route("GET PUT", "/me/struggle", "identity"),
+    _route("GET PUT", "/me/preferences", "identity"),
+    _route("GET", "/me/export", "identity", total=600.0),
+    _route("GET", "/me/deletions/{id}", "identity"),
+    _route("POST", "/webhooks/clerk", "identity", public=True, webhook=True),
+    _route("GET", "/me/subscription", "billing"),
+    _route("POST", "/me/subscription/sync", "billing"),
+    _route("GET", "/me/subscription/history", "billing"),
+    _route("POST", "/webhooks/revenuecat", "billing", public=True, webhook=True),
+    _route("GET POST", "/sessions", "media"),
+    _route("GET DELETE", "/sessions/{id}", "media"),
+    _route("POST", "/sessions/{id}/events", "media"),
+    _route("POST", "/sessions/{id}/start", "media"),
+    _route("POST", "/sessions/{id}/ensure-audio", "media"),
+    _route("GET", "/sessions/{id}/playback-bundle", "media"),
+    _route("GET", "/jobs/{id}", "media"),
+    _route("POST", "/affirmations/generate", "media", idle=90.0),
+    _route("GET", "/me/entitlement", "media"),
+    _route("GET", "/me/curation", "media"),
+    _route("GET POST", "/me/curation/preferences", "media"),
+    _route("GET", "/voices", "media"),
+    _route("GET HEAD", "/play/{grant}", "media", public=True),
+)
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[bytes, "_Node"]
+    any_segment: "_Node | None" = None
+    route: Route | None = None
+
+
+class RouteTable:
+    def __init__(self, routes: Iterable[Route] = ROUTES) -> None:
+        self._root = _Node({})
+        for route in routes:
+            node = self._root
+            for segment in route.path.encode().split(b"/")[1:]:
+                if segment.startswith(b"{"):
+                    node.any_segment = node = node.any_segment or _Node({})
+                else:
+                    node = node.children.setdefault(segment, _Node({}))
+            node.route = route
+
+    def find(self, path: bytes, query: bytes) -> Route:
+        """The route of a raw request target. Raises InvalidInput for one that could be read in two ways, NotFound."""
+        if len(path) + len(query) > _MAXIMUM_TARGET:
+            raise InvalidInput("The address is too long.")
+        if not _PATH.fullmatch(path) or _HIDDEN.search(path) or not _QUERY.fullmatch(query):
+            raise InvalidInput("The address is not valid.")
+        node: _Node | None = self._root
+        for segment in path.split(b"/")[1:]:
+            node = node.children.get(segment) or (node.any_segment if segment else None) if node else None
+        if node is None or node.route is None:
+            raise NotFound("There is nothing at this address.")
+        return node.route
