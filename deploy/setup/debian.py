@@ -18,6 +18,8 @@ class PrivateApt:
     fetched.
     """
 
+    _SYSTEM_STATUS = Path("/var/lib/dpkg/status")
+
     def __init__(self, folder: Path) -> None:
         """`folder` holds index and downloads for as long as they are needed. SetupFailed where there is no apt."""
         missing = [program for program in ("apt-get", "dpkg") if shutil.which(program) is None]
@@ -25,9 +27,10 @@ class PrivateApt:
             raise SetupFailed(f"{missing[0]} is not here: this works on Debian and its relatives only")
         self._folder = folder
         self._archives = folder / "archives"
+        self._status = folder / "status"
         settings = {
             "Dir::State": folder / "state",
-            "Dir::State::status": "/var/lib/dpkg/status",
+            "Dir::State::status": self._status,
             "Dir::Cache": folder,
             "Dir::Cache::archives": self._archives,
             "Dir::Log": folder,
@@ -36,19 +39,18 @@ class PrivateApt:
         }
         self._options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
 
-    def unpack(self, packages: Sequence[str], destination: Path, *, closure: bool = True) -> list[str]:
-        """Fetches `packages` (with `closure`, also what they need and this system lacks) and unpacks them.
+    def unpack(self, packages: Sequence[str], destination: Path, *, together: Sequence[str] = ()) -> list[str]:
+        """Fetches `packages` and what they need and this system lacks, and unpacks all of it.
 
-        Returns the names of the unpacked files; SetupFailed with apt's own last words when one cannot be had.
+        Names beginning with one of `together` are fetched even if installed: they only work side by side. Returns the
+        names of the unpacked files; SetupFailed with apt's own last words when one cannot be had.
         """
         shutil.rmtree(self._folder, ignore_errors=True)
         for path in (self._folder / "state/lists/partial", self._archives / "partial"):
             path.mkdir(parents=True)
+        self._status.write_text(without(self._SYSTEM_STATUS.read_text(), together))
         self._run(["update"])
-        if closure:
-            self._run(["install", "--download-only", "--no-install-recommends", "-y", *packages])
-        else:
-            self._run(["download", *packages])
+        self._run(["install", "--download-only", "--no-install-recommends", "-y", *packages])
         fetched = sorted(self._archives.glob("*.deb"))
         destination.mkdir(parents=True, exist_ok=True)
         for package in fetched:
@@ -58,6 +60,12 @@ class PrivateApt:
 
     def _run(self, command: Sequence[str]) -> None:
         run_quietly(["apt-get", "-q", *self._options, *command], cwd=self._archives)
+
+
+def without(status: str, prefixes: Sequence[str]) -> str:
+    """dpkg's list of installed packages less those whose name begins with one of `prefixes`."""
+    unwanted = tuple(f"Package: {prefix}" for prefix in prefixes)
+    return "\n\n".join(entry for entry in status.split("\n\n") if not (unwanted and entry.startswith(unwanted)))
 
 
 def run_quietly(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> None:

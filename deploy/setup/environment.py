@@ -151,7 +151,7 @@ def find_pip() -> Pip:
     wheels = CACHE / "pip"
     if not list(wheels.glob("usr/share/python-wheels/pip-*.whl")):
         with step("fetching pip from Debian"):
-            PrivateApt(CACHE / "apt").unpack(["python3-pip-whl"], wheels, closure=False)
+            PrivateApt(CACHE / "apt").unpack(["python3-pip-whl"], wheels, together=["python3-pip"])
     for wheel in wheels.glob("usr/share/python-wheels/pip-*.whl"):
         return pip_in(wheel)
     raise SetupFailed("this Python has no pip: install it (Debian: apt-get install python3-venv) and run this again")

@@ -25,7 +25,7 @@ PLACE = ".unpacked-at"
 def main() -> int:
     """Runs the set-up; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--unpack", action="store_true", help="unpack into .cache/rabbitmq even as root")
+    parser.add_argument("--unpack", action="store_true", help="unpack it, even as root or where one is installed")
     wanted = parser.parse_args()
     try:
         ensure(unpack_only=wanted.unpack)
@@ -79,7 +79,8 @@ def install() -> None:
 def unpack() -> None:
     """Fetches and unpacks Debian's package and what it needs; complete only when the mark is written at the end."""
     shutil.rmtree(UNPACKED, ignore_errors=True)
-    PrivateApt(REPOSITORY / ".cache" / "apt").unpack(["rabbitmq-server"], UNPACKED)
+    apt = PrivateApt(REPOSITORY / ".cache" / "apt")
+    apt.unpack(["rabbitmq-server"], UNPACKED, together=["rabbitmq", "erlang", "elixir"])
     if not (UNPACKED / SERVER).exists():
         raise SetupFailed("the package fetched holds no server")
     for pattern in ERLANG_SCRIPTS:
