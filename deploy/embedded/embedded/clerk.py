@@ -49,8 +49,8 @@ MANY_KEYS = 20_000
 class ClerkStandIn(LocalServer):
     """``issuer`` and ``jwks_url`` go into ``CLERK_ISSUERS`` and ``CLERK_JWKS_URL``, ``url`` into ``SUPABASE_URL``.
 
-    ``data_dir`` keeps keys, key ids and users (without it they live as long as the object). ``secret_key`` opens the
-    Backend API. With ``webhook_secret`` (``whsec_…``) and ``webhook_url`` user changes are sent as Svix sends them;
+    ``data_dir`` keeps keys, users and waiting webhooks (without it they live as long as the object). ``secret_key``
+    opens the Backend API. With ``webhook_secret`` (``whsec_…``) and ``webhook_url`` user changes are sent as Svix does;
     ``background`` sends them without being asked, else call ``webhooks.deliver_due``. Faults: ``faults.fail_next``,
     with ``many_keys`` (20,000 keys) beside the general ones; ``where="jwks"`` for the key set alone.
     """
@@ -81,8 +81,13 @@ class ClerkStandIn(LocalServer):
         self.instance_id: str = state.get("instance_id") or self.kid
         self.users = ClerkUsers(clock, state.get("users", {}))
         self.webhooks = WebhookSender(
-            clock, lambda message, body, at: svix_headers(message, body, at, webhook_secret), SVIX_RULES, webhook_url
+            clock,
+            lambda message, body, at: svix_headers(message, body, at, webhook_secret),
+            SVIX_RULES,
+            webhook_url,
+            kept=self._keep,
         )
+        self.webhooks.load(state.get("waiting", []))
         self._keep()
 
     @property
@@ -212,6 +217,7 @@ class ClerkStandIn(LocalServer):
                 "supabase_kid": self.supabase_kid,
                 "instance_id": self.instance_id,
                 "users": self.users.dump(),
+                "waiting": self.webhooks.dump(),
             }
             write_json(self._dir / "clerk.json", state)
 

@@ -7,7 +7,8 @@ without a valid one, then the object with its validators, ranges and conditions 
 import contextlib
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import escape
@@ -23,6 +24,8 @@ from embedded.local_server import LocalServer
 from embedded.signed_urls import Refused, load_public_key, verify
 
 CHUNK_BYTES = 64 * 1024
+VIEWERS_AT_ONCE = 200
+UNREACHABLE = (BotoCoreError, TimeoutError, OSError)
 CONDITIONS = {
     "Range": "Range",
     "If-None-Match": "IfNoneMatch",
@@ -46,7 +49,10 @@ PREFLIGHT = {
     "Access-Control-Allow-Headers": "*",
     "Access-Control-Max-Age": "600",
 }
+# Not S3's: the range is wanted only if the object still has this entity tag.
+RESUMED = "IfRange"
 ORIGIN_ERRORS = {
+    304: ("NotModified", "Not Modified"),
     403: ("AccessDenied", "Access Denied"),
     404: ("NoSuchKey", "The specified key does not exist."),
     412: ("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
@@ -96,6 +102,7 @@ class EdgeStandIn(LocalServer):
         config = AioConfig(
             connect_timeout=3,
             read_timeout=30,
+            max_pool_connections=VIEWERS_AT_ONCE,
             retries={"max_attempts": 1},
             s3={"addressing_style": "path"},
             response_checksum_validation="when_required",
@@ -136,14 +143,53 @@ class EdgeStandIn(LocalServer):
         return await self._fetch(request, key)
 
     async def _fetch(self, request: web.Request, key: str) -> web.StreamResponse:
-        read = self._s3.head_object if request.method == "HEAD" else self._s3.get_object
+        asked = _conditions(request)
         try:
-            found = await read(Bucket=self._bucket, Key=key, **_conditions(request))
+            found = await self._read(request.method, key, asked)
         except ClientError as error:
-            return _origin_error(error)
-        except (BotoCoreError, TimeoutError, OSError):
+            return await self._origin_error(error, key)
+        except UNREACHABLE:
             return _error(502, "BadGateway", "The origin could not be reached.")
         return await _stream(request, found)
+
+    async def _read(self, method: str, key: str, asked: dict[str, Any]) -> Mapping[str, Any]:
+        if method == "HEAD":
+            return await self._head(key, asked)
+        resumed = asked.pop(RESUMED, None)
+        if resumed is None:
+            return await self._get(key, asked)
+        try:
+            return await self._get(key, {**asked, "IfMatch": resumed})
+        except ClientError as error:
+            if _status(error) != 412:
+                raise
+        del asked["Range"]
+        return await self._get(key, asked)
+
+    async def _get(self, key: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = await self._s3.get_object(Bucket=self._bucket, Key=key, **asked)
+        return found
+
+    async def _head(self, key: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = await self._s3.head_object(Bucket=self._bucket, Key=key, **asked)
+        return found
+
+    async def _origin_error(self, error: ClientError, key: str) -> web.Response:
+        status = _status(error)
+        if status not in ORIGIN_ERRORS:
+            return _error(502, "BadGateway", "The origin did not answer properly.")
+        answer = _error(status, *ORIGIN_ERRORS[status])
+        if status not in {304, 416}:
+            return answer
+        # Origins differ in what they tell beside these two; viewers need the validators and the size.
+        try:
+            found = await self._head(key, {})
+        except (ClientError, *UNREACHABLE):
+            return _error(502, "BadGateway", "The origin did not answer properly.")
+        if status == 304:
+            return web.Response(status=304, headers={**CORS, **_passed_on(found)})
+        answer.headers["Content-Range"] = f"bytes */{found['ContentLength']}"
+        return answer
 
 
 def object_key(path: str) -> str:
@@ -174,17 +220,24 @@ def _conditions(request: web.Request) -> dict[str, Any]:
         "IfModifiedSince": request.if_modified_since,
         "IfUnmodifiedSince": request.if_unmodified_since,
     }
-    return {**asked, **{parameter: date for parameter, date in dates.items() if date is not None}}
+    asked |= {parameter: date for parameter, date in dates.items() if date is not None}
+    if request.method == "HEAD":
+        asked.pop("Range", None)
+    if "Range" in asked and "If-Range" in request.headers:
+        validator = request.headers["If-Range"]
+        if validator.startswith('"'):
+            asked[RESUMED] = validator
+        else:
+            del asked["Range"]
+    return asked
 
 
 async def _stream(request: web.Request, found: Mapping[str, Any]) -> web.StreamResponse:
-    status = found["ResponseMetadata"]["HTTPStatusCode"]
-    headers = {header: str(found[name]) for name, header in PASSED_ON.items() if found.get(name)}
     response = web.StreamResponse(
-        status=status, headers={**CORS, **headers, "Accept-Ranges": "bytes", "X-Cache": "Miss from cloudfront"}
+        status=found["ResponseMetadata"]["HTTPStatusCode"],
+        headers={**CORS, **_passed_on(found), "Accept-Ranges": "bytes", "X-Cache": "Miss from cloudfront"},
     )
     response.content_length = found["ContentLength"]
-    response.last_modified = found["LastModified"]
     await response.prepare(request)
     if request.method == "GET":
         async with found["Body"] as body:
@@ -194,13 +247,14 @@ async def _stream(request: web.Request, found: Mapping[str, Any]) -> web.StreamR
     return response
 
 
-def _origin_error(error: ClientError) -> web.Response:
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    if status == 304:
-        return web.Response(status=304, headers=CORS)
-    if status not in ORIGIN_ERRORS:
-        return _error(502, "BadGateway", "The origin did not answer properly.")
-    return _error(status, *ORIGIN_ERRORS[status])
+def _passed_on(found: Mapping[str, Any]) -> dict[str, str]:
+    headers = {header: str(found[name]) for name, header in PASSED_ON.items() if found.get(name)}
+    return {**headers, "Last-Modified": format_datetime(found["LastModified"].astimezone(UTC), usegmt=True)}
+
+
+def _status(error: ClientError) -> int:
+    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

@@ -75,13 +75,12 @@ class People:
     async def token(self, body: Body) -> dict[str, Any]:
         """``{userId, seconds?, issuer?}`` → ``{token}``. A Clerk user who is not there yet signs up first."""
         user_id, issuer = _text(body, "userId"), body.get("issuer") or "clerk"
-        lifetime = {} if body.get("seconds") is None else {"seconds": int(body["seconds"])}
         if issuer == "supabase":
-            return {"token": self._clerk.supabase_token(user_id, **lifetime)}
+            return {"token": self._clerk.supabase_token(user_id, _seconds(body, 3600))}
         if issuer != "clerk":
             raise Unfit(f"no issuer called {issuer!r}: clerk or supabase")
         self._clerk.sign_up(user_id)
-        return {"token": self._clerk.session_token(user_id, **lifetime)}
+        return {"token": self._clerk.session_token(user_id, _seconds(body, 60))}
 
 
 class Shop:
@@ -205,6 +204,11 @@ def _text(body: Body, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Unfit(f"{name} is missing")
     return value
+
+
+def _seconds(body: Body, usual: int) -> int:
+    """May be negative: a token that has run out already."""
+    return usual if body.get("seconds") is None else int(body["seconds"])
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

@@ -1,0 +1,201 @@
+"""The command line that plays users, the store and bad days, against a running control API."""
+
+import argparse
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from jose import jwt
+
+from embedded.clerk import ClerkStandIn
+from embedded.commands import add_commands, run_command
+from embedded.control import ControlServer
+from embedded.local_server import LocalServer
+from embedded.revenuecat import RevenueCatStandIn
+from embedded.running_product import Run, find_run, forget_run, record_run
+from tests.support.webhook_receiver import WebhookReceiver
+
+PORT = 18787
+
+
+class Product:
+    """The stand-ins of a product on ``PORT`` that keeps its data in ``data``."""
+
+    def __init__(self, clerk: ClerkStandIn, store: RevenueCatStandIn, receiver: WebhookReceiver, data: Path) -> None:
+        self.clerk, self.store, self.receiver, self.data = clerk, store, receiver, data
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the notes about running products apart from those of the machine."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+
+
+@pytest.fixture
+async def product(tmp_path: Path, notes: None) -> AsyncIterator[Product]:
+    data = tmp_path / "data"
+    async with (
+        WebhookReceiver() as receiver,
+        ClerkStandIn() as clerk,
+        RevenueCatStandIn(webhook_url=receiver.address, webhook_secret="s", background=True) as store,
+        ControlServer(clerk, store, "secret of this run") as control,
+    ):
+        record_run(data, Run(PORT, control.port, control.secret))
+        yield Product(clerk, store, receiver, data)
+        forget_run(data, PORT)
+
+
+async def command(*words: str, port: int = PORT) -> int:
+    parser = argparse.ArgumentParser(prog="embedded")
+    add_commands(parser.add_subparsers(required=True))
+    return await run_command(parser.parse_args([*words, "--port", str(port)]))
+
+
+async def test_token_prints_a_token_alone_and_signs_new_people_up(
+    product: Product, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await command("token", "ada", "--seconds", "5") == 0
+    claims = jwt.get_unverified_claims(capsys.readouterr().out.strip())
+    assert (claims["sub"], claims["exp"] - claims["iat"], claims["iss"]) == ("user_ada", 5, product.clerk.url)
+    assert product.clerk.users.get("user_ada") is not None
+
+
+async def test_token_of_the_second_issuer(product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    user_id = "6f1c2a54-3c0e-4a55-9a6b-0f6f7a7b1c01"
+    assert await command("token", user_id, "--issuer", "supabase") == 0
+    claims = jwt.get_unverified_claims(capsys.readouterr().out.strip())
+    assert (claims["sub"], claims["iss"]) == (user_id, f"{product.clerk.url}/auth/v1")
+
+
+async def test_an_id_that_cannot_be_is_refused_with_the_reason(
+    product: Product, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await command("token", "org_2abc") == 1
+    assert "not a Clerk user id" in capsys.readouterr().err
+
+
+async def test_store_changes_purchases_and_tells_how_each_webhook_was_received(
+    product: Product, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product.receiver.statuses = [200, 503]
+    assert await command("store", "purchase", "ada", "--product", "entrain_annual", "--sandbox") == 0
+    assert await command("store", "transfer", "ada", "user_bob") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("INITIAL_PURCHASE ")
+    assert first.endswith(": 200")
+    assert second.startswith("TRANSFER ")
+    assert ": 503, next attempt at " in second
+    bought = product.receiver.received[0].event
+    assert (bought["app_user_id"], bought["product_id"], bought["environment"]) == (
+        "user_ada",
+        "entrain_annual",
+        "SANDBOX",
+    )
+    assert product.receiver.received[1].event["transferred_to"] == ["user_bob"]
+    assert await command("store", "retry") == 0
+    assert capsys.readouterr().out.strip().endswith(": 200")
+
+
+@pytest.mark.parametrize("action", ["renew", "cancel", "refund", "expire", "billing-issue"])
+async def test_every_store_action_reaches_the_webhook(product: Product, action: str) -> None:
+    await command("store", "purchase", "ada")
+    assert await command("store", action, "ada") == 0
+    assert len(product.receiver.received) >= 2
+
+
+async def test_what_the_store_refuses_is_told_in_one_line(product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await command("store", "cancel", "ada") == 1
+    assert capsys.readouterr().err.strip().splitlines() == ["user_ada has no subscription for which this can be done"]
+
+
+@pytest.mark.parametrize("words", [("purchase",), ("transfer", "ada"), ("refund", "ada", "bob")])
+async def test_store_names_what_is_missing(product: Product, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        await command("store", *words)
+    assert ended.value.code == 2
+
+
+async def test_webhook_sends_a_file_as_it_is(
+    product: Product, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product.receiver.statuses = [200, 401]
+    file = tmp_path / "body.json"
+    file.write_bytes(b'{ "event" : \xff }')
+    assert await command("webhook", str(file)) == 0
+    assert await command("webhook", str(file)) == 1
+    assert [one.body for one in product.receiver.received] == [file.read_bytes()] * 2
+    assert capsys.readouterr().out.splitlines()[1].endswith(": 401")
+    assert await command("webhook", str(tmp_path / "none.json")) == 1
+
+
+async def test_faults_can_be_set_from_outside(product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await command("fault", "clerk", "unavailable", "--times", "-1", "--where", "jwks") == 0
+    assert [(fault.kind, fault.left, fault.where) for fault in product.clerk.faults.waiting] == [
+        ("unavailable", -1, "jwks")
+    ]
+    assert await command("fault", "clerk", "clear") == 0
+    assert product.clerk.faults.waiting == []
+    assert await command("fault", "webhooks", "lose") == 0
+    await command("store", "purchase", "ada")
+    assert product.receiver.received == []
+    assert await command("fault", "store", "bogus") == 1
+    assert "bogus" in capsys.readouterr().err
+
+
+async def test_the_control_api_wants_the_secret_of_this_run(product: Product) -> None:
+    run = find_run(product.data, PORT)
+    url = f"http://127.0.0.1:{run.control_port}/token"
+    async with aiohttp.ClientSession() as http:
+        for secret, status in (("another", 401), (run.secret, 200)):
+            headers = {"Authorization": f"Bearer {secret}"}
+            async with http.post(url, json={"userId": "user_ada"}, headers=headers) as answer:
+                assert answer.status == status
+        async with http.post(url, data=b"{", headers={"Authorization": f"Bearer {run.secret}"}) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "VALIDATION_ERROR")
+
+
+async def test_a_product_is_found_by_its_port_from_any_folder_or_by_its_data_folder(
+    product: Product, tmp_path: Path
+) -> None:
+    assert find_run(tmp_path / "elsewhere", PORT) == find_run(product.data, PORT)
+    assert (product.data / "run.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_notes_that_another_user_could_have_written_are_not_believed(product: Product, tmp_path: Path) -> None:
+    (folder,) = (tmp_path / "tmp").iterdir()
+    folder.chmod(0o777)
+    assert await command("token", "ada") == 1
+
+
+@pytest.mark.parametrize("port,hint", [(8787, "`make run`"), (9191, '`make run ARGS="--port 9191"`')])
+async def test_when_nothing_runs_there_the_way_out_is_named(
+    notes: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    port: int,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert await command("token", "ada", port=port) == 1
+    assert f"nothing is running on port {port}: start it with {hint}" in capsys.readouterr().err
+
+
+async def test_a_record_left_by_a_crash_does_not_mislead(
+    notes: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Closed() as closed:
+        gone = closed.port
+    record_run(tmp_path / "data", Run(PORT, gone, "secret"))
+    assert await command("token", "ada") == 1
+    assert "nothing is running on port" in capsys.readouterr().err
+
+
+class Closed(LocalServer):
+    """Takes a free port, to give it back."""
+
+    def application(self) -> web.Application:
+        return web.Application()
