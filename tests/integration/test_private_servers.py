@@ -66,6 +66,19 @@ async def test_postgres_comes_back_after_its_server_is_killed(tmp_path: Path) ->
         await server.stop()
 
 
+async def test_a_first_start_cut_short_is_made_good_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "unfinished-1").mkdir()
+    (tmp_path / "unfinished-1" / "PG_VERSION").write_text("18\n")
+    (tmp_path / "password").write_text("of the run cut short")
+    server = PrivatePostgres()
+    await server.start(tmp_path, free_ports(1)[0])
+    try:
+        assert await _value(server.url(), "SELECT 1") == 1
+        assert not (tmp_path / "unfinished-1").exists()
+    finally:
+        await server.stop()
+
+
 async def test_a_second_run_on_the_same_directory_is_refused_and_the_first_is_left_alone(tmp_path: Path) -> None:
     first, second = PrivatePostgres(), PrivatePostgres()
     await first.start(tmp_path, free_ports(1)[0])

@@ -171,8 +171,10 @@ def _prepare(binaries: Path, data_dir: Path, identity: list[str]) -> str:
             )
         return password_file.read_text().strip()
     private_file(password_file, secrets.token_urlsafe(24))
-    unfinished = data_dir / "cluster.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    for abandoned in data_dir.glob("unfinished-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    # A name of its own: the initdb of a killed run may still be writing to the one before.
+    unfinished = data_dir / f"unfinished-{secrets.token_hex(4)}"
     unfinished.mkdir(mode=0o700)
     _hand_over(identity, unfinished)
     options = ["-U", SUPERUSER, "--auth=scram-sha-256", "--locale=C", "-E", "UTF8", "--no-sync", "--no-instructions"]
