@@ -187,6 +187,15 @@ async def test_the_key_set_fails_as_often_as_told_and_then_recovers(
     assert clerk.faults.calls["/.well-known/jwks.json"] == 3
 
 
+async def test_a_fault_for_one_address_leaves_the_others_alone(
+    clerk: ClerkStandIn, http: aiohttp.ClientSession
+) -> None:
+    clerk.faults.fail_next("unavailable", where="/v1/users")
+    assert len(await keys_at(http, clerk.jwks_url)) == 1
+    async with http.get(f"{clerk.url}/v1/users/user_2abc") as answer:
+        assert answer.status == 503
+
+
 async def test_the_key_set_can_be_far_too_long(clerk: ClerkStandIn, http: aiohttp.ClientSession) -> None:
     clerk.faults.fail_next("many_keys")
     assert len(await keys_at(http, clerk.jwks_url)) == 20_000

@@ -63,6 +63,16 @@ async def test_token_prints_a_token_alone_and_signs_new_people_up(
     assert product.clerk.users.get("user_ada") is not None
 
 
+async def test_a_deleted_account_is_not_made_again_by_a_token(
+    product: Product, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product.clerk.sign_up("user_ada")
+    product.clerk.delete_user("user_ada")
+    assert await command("token", "ada") == 0
+    assert jwt.get_unverified_claims(capsys.readouterr().out.strip())["sub"] == "user_ada"
+    assert product.clerk.users.get("user_ada") is None
+
+
 async def test_token_of_the_second_issuer(product: Product, capsys: pytest.CaptureFixture[str]) -> None:
     user_id = "6f1c2a54-3c0e-4a55-9a6b-0f6f7a7b1c01"
     assert await command("token", user_id, "--issuer", "supabase") == 0

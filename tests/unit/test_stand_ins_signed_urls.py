@@ -160,6 +160,10 @@ def test_a_policy_covers_what_its_pattern_fits(signer: Signer, pattern: str | No
     assert signer.accepts(signer.custom(URL, statement(pattern))) is fits
 
 
+def test_a_url_with_both_a_policy_and_an_expiry_is_refused(signer: Signer) -> None:
+    assert signer.denies(f"{signer.custom(URL, statement())}&Expires={NOW + 60}")
+
+
 def test_a_policy_can_begin_later_and_always_ends(signer: Signer) -> None:
     url = signer.custom(URL, statement(DateGreaterThan={"AWS:EpochTime": NOW + 10}))
     assert [signer.accepts(url, now=NOW + seconds) for seconds in (10, 11, 59, 60)] == [False, True, True, False]

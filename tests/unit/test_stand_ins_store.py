@@ -236,6 +236,17 @@ async def test_logging_in_gives_an_anonymous_purchase_to_the_user(store: Revenue
     assert await pro_until(store, "user_1") == months_later(START, 1)
 
 
+async def test_logging_in_to_an_account_that_is_there_makes_one_customer_of_both(store: RevenueCatStandIn) -> None:
+    store.purchase("user_1", "app_credits")
+    store.purchase("$RCAnonymousID:1")
+    store.log_in("$RCAnonymousID:1", "user_1")
+    (event,) = store.cancel("$RCAnonymousID:1")
+    assert event["aliases"] == ["user_1", "$RCAnonymousID:1"]
+    shown = [await subscriber(store, user_id) for user_id in ("user_1", "%24RCAnonymousID%3A1")]
+    assert shown[0] == shown[1]
+    assert (set(shown[0]["non_subscriptions"]), set(shown[0]["entitlements"])) == ({"app_credits"}, {"pro"})
+
+
 async def test_sandbox_and_promotional_purchases_say_so(store: RevenueCatStandIn) -> None:
     (bought,) = store.purchase("user_1", sandbox=True)
     (granted,) = store.grant("user_2")

@@ -79,7 +79,7 @@ class ClerkStandIn(LocalServer):
         self.kid: str = state.get("kid") or ksuid_like("ins")
         self.supabase_kid: str = state.get("supabase_kid") or str(uuid.uuid4())
         self.instance_id: str = state.get("instance_id") or self.kid
-        self.users = ClerkUsers(clock, state.get("users", {}))
+        self.users = ClerkUsers(clock, state)
         self.webhooks = WebhookSender(
             clock,
             lambda message, body, at: svix_headers(message, body, at, webhook_secret),
@@ -216,7 +216,7 @@ class ClerkStandIn(LocalServer):
                 "kid": self.kid,
                 "supabase_kid": self.supabase_kid,
                 "instance_id": self.instance_id,
-                "users": self.users.dump(),
+                **self.users.dump(),
                 "waiting": self.webhooks.dump(),
             }
             write_json(self._dir / "clerk.json", state)

@@ -25,11 +25,14 @@ FALSE_FLAGS = ("has_image", "two_factor_enabled", "totp_enabled", "backup_code_e
 
 
 class ClerkUsers:
-    """User documents by id. Times inside are Unix milliseconds; ``updated_at`` grows with every change."""
+    """User documents by id; times inside are Unix milliseconds, ``updated_at`` grows with every change. ``deleted``
+    holds ids that existed once.
+    """
 
-    def __init__(self, clock: Clock, saved: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, clock: Clock, saved: Mapping[str, Any]) -> None:
         self._clock = clock
-        self._users = dict(saved)
+        self._users: dict[str, dict[str, Any]] = dict(saved.get("users", {}))
+        self.deleted: set[str] = set(saved.get("deleted", []))
 
     def get(self, user_id: str) -> dict[str, Any] | None:
         return self._users.get(user_id)
@@ -64,10 +67,12 @@ class ClerkUsers:
     def delete(self, user_id: str) -> dict[str, Any]:
         """What Clerk answers and sends for a deletion. Raises KeyError for an unknown user."""
         del self._users[user_id]
+        self.deleted.add(user_id)
         return {"id": user_id, "object": "user", "deleted": True}
 
-    def dump(self) -> dict[str, dict[str, Any]]:
-        return self._users
+    def dump(self) -> dict[str, Any]:
+        """What ``saved`` takes."""
+        return {"users": self._users, "deleted": sorted(self.deleted)}
 
     def _milliseconds(self) -> int:
         return int(self._clock().timestamp() * 1000)

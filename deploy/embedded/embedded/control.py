@@ -63,6 +63,7 @@ def control_app(
     routes["/store/retry"] = shop.retry
     for path, answer in routes.items():
         app.router.add_post(path, _door(answer, secret))
+    app.on_cleanup.append(shop.close)
     return app
 
 
@@ -73,13 +74,16 @@ class People:
         self._clerk = clerk
 
     async def token(self, body: Body) -> dict[str, Any]:
-        """``{userId, seconds?, issuer?}`` → ``{token}``. A Clerk user who is not there yet signs up first."""
+        """``{userId, seconds?, issuer?}`` → ``{token}``. A Clerk user who is new signs up first; one who was deleted
+        gets the token of a session that has outlived the account.
+        """
         user_id, issuer = _text(body, "userId"), body.get("issuer") or "clerk"
         if issuer == "supabase":
             return {"token": self._clerk.supabase_token(user_id, _seconds(body, 3600))}
         if issuer != "clerk":
             raise Unfit(f"no issuer called {issuer!r}: clerk or supabase")
-        self._clerk.sign_up(user_id)
+        if user_id not in self._clerk.users.deleted:
+            self._clerk.sign_up(user_id)
         return {"token": self._clerk.session_token(user_id, _seconds(body, 60))}
 
 
@@ -120,6 +124,12 @@ class Shop:
         except binascii.Error:
             raise Unfit("body is not base64") from None
         return (await self._store.send_body(content)).as_json()
+
+    async def close(self, _: web.Application) -> None:
+        """Gives up waiting for receivers that have not answered; their messages stay with the store."""
+        for sending in self._sending:
+            sending.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
 
     def _purchase(self, body: Body) -> list[Event]:
         options: dict[str, Any] = {"sandbox": bool(body.get("sandbox"))}

@@ -58,6 +58,8 @@ class FaultList:
         known = KINDS | self._special.keys()
         if kind not in known:
             raise ValueError(f"no fault called {kind!r}: choose one of {', '.join(sorted(known))}")
+        if times == 0:
+            raise ValueError("a fault that happens no times is none")
         self._released.clear()
         self._waiting.append(Fault(kind, times, where, status, retry_after, seconds, location))
 

@@ -1,15 +1,16 @@
 """A small aiohttp server on loopback: what every stand-in is made of."""
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
 LOOPBACK = "127.0.0.1"
-SHUTDOWN_SECONDS = 1.0
+SHUTDOWN_SECONDS = 0.5
 
 
-class LocalServer:
+class LocalServer(ABC):
     """Serves ``application()`` on ``127.0.0.1:port`` between ``start`` and ``stop`` or inside ``async with``.
 
     ``port=0`` takes a free one; ``port`` and ``url`` hold the real one once started, and a second start uses it again,
@@ -20,9 +21,9 @@ class LocalServer:
         self.port = port
         self._runner: web.AppRunner | None = None
 
+    @abstractmethod
     def application(self) -> web.Application:
         """The routes; called anew at each start, because aiohttp applications cannot be started twice."""
-        raise NotImplementedError
 
     @property
     def url(self) -> str:

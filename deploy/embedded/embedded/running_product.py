@@ -44,7 +44,7 @@ def record_run(data_dir: Path, run: Run) -> None:
     write_private(place, json.dumps(asdict(run)).encode())
     _notes().mkdir(mode=0o700, exist_ok=True)
     if _notes_are_ours():
-        write_private(_note(run.port), json.dumps(str(place)).encode())
+        write_private(_note(run.port), str(place).encode())
 
 
 def forget_run(data_dir: Path, port: int) -> None:
@@ -58,7 +58,7 @@ def find_run(data_dir: Path, port: int) -> Run:
     """The product on ``port``: the one of ``data_dir`` if that is its port, else the one noted. Raises NotRunning."""
     places = [data_dir / RUN_FILE]
     if _notes_are_ours() and _note(port).exists():
-        places.append(Path(json.loads(_note(port).read_text())))
+        places.append(Path(_note(port).read_text()))
     for place in places:
         run = _read(place)
         if run is not None and run.port == port:
@@ -108,7 +108,7 @@ def _notes() -> Path:
 
 
 def _note(port: int) -> Path:
-    return _notes() / f"{port}.json"
+    return _notes() / f"{port}.run"
 
 
 def _notes_are_ours() -> bool:
