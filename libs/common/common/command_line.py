@@ -72,6 +72,8 @@ async def _run(arguments: argparse.Namespace, settings: DatabaseSettings, servic
         await run_worker(service, bus, checks, arguments.host, arguments.port)
         return 0
     async with bus:
+        for subscription in service.subscriptions:  # before the first worker there are none to look into
+            await bus.declare(subscription.binding)
         queues = [subscription.queue for subscription in service.subscriptions]
         return await manage_parked(RabbitParked(bus, broker_url(settings), queues), queues, arguments)
 

@@ -78,10 +78,12 @@ class Worker:
 
     async def __aexit__(self, *_: object) -> None:
         """Takes no more messages, finishes those in hand, then ends the loops."""
-        await asyncio.gather(*(consumption.stop() for consumption in self._consumptions.values()))
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        try:
+            await asyncio.gather(*(consumption.stop() for consumption in self._consumptions.values()))
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _supervise(self, name: str, loop: Loop) -> None:
         """Starts a loop again when it fails; while it is down the worker is not ready."""
@@ -91,7 +93,7 @@ class Worker:
             try:
                 self._down.discard(name)
                 await loop()
-                return
+                raise RuntimeError(f"{name} ended by itself")
             except Exception as error:  # a loop's failure must neither pass unseen nor end the process's other work
                 self._down.add(name)
                 log.error("loop_failed", service=self._service.name, loop=name, exc_info=error)

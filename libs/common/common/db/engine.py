@@ -78,11 +78,16 @@ def plain_url(url: str) -> str:
 REACHING_FAILED = (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """Everything that a database which is down, full or restarting can make a statement raise."""
 
+_LOCAL_FILES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+"""Errors of the operating system that no network causes: faults of a program, not of the database."""
+
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database, not the statement, is at fault: a lost socket, or SQLSTATE classes 08, 53 and 57P."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or (error.orig is not None and is_outage(error.orig))
+    if isinstance(error, _LOCAL_FILES):
+        return False
     if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError):
         return True
     return str(getattr(error, "sqlstate", None) or "").startswith(("08", "53", "57P"))

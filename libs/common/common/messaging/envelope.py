@@ -1,7 +1,7 @@
 """The envelope of every message: CloudEvents 1.0 in structured JSON."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -33,6 +33,7 @@ class Envelope:
     traceparent: str
     correlationid: str
     causationid: str | None = None
+    _text: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, event: Event, *, at: datetime, trace: TraceContext) -> "Envelope":
@@ -59,10 +60,12 @@ class Envelope:
         return TraceContext(self.traceparent, self.correlationid, self.id)
 
     def to_json(self) -> str:
-        fields = {name: value for name, value in asdict(self).items() if value is not None}
-        return json.dumps(
-            {"specversion": "1.0", "datacontenttype": "application/json", **fields}, separators=(",", ":")
-        )
+        """Plain ASCII. A message that was read is passed on as it was written, with what a newer publisher added."""
+        if self._text is not None:
+            return self._text
+        names = (name for name in _ATTRIBUTES if getattr(self, name) is not None)
+        document = {"specversion": "1.0", "datacontenttype": "application/json"}
+        return json.dumps(document | {name: getattr(self, name) for name in names}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, body: bytes | str) -> "Envelope":
@@ -75,7 +78,7 @@ class Envelope:
                 raise ValueError("not a CloudEvents 1.0 event with a JSON object as data")
             texts = {name: _text(document, name) for name in ("id", "source", "type", "subject", "time")}
             UUID(texts["id"])
-            return cls(
+            envelope = cls(
                 **texts,
                 data=document["data"],
                 sequence=int(document.get("sequence", 0)),
@@ -85,10 +88,16 @@ class Envelope:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreadableMessage(f"unreadable body: {type(error).__name__}: {error}") from None
+        if isinstance(body, str):
+            object.__setattr__(envelope, "_text", body)
+        return envelope
 
     def copy(self) -> "Envelope":
         """The same fact as a new message."""
         return replace(self, id=str(uuid4()))
+
+
+_ATTRIBUTES = tuple(attribute.name for attribute in fields(Envelope) if attribute.init)
 
 
 def _text(document: dict[str, Any], name: str) -> str:

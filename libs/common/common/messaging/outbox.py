@@ -19,11 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.contracts.event import Event
 from common.db.tables import outbox_of
 from common.messaging.bus import Bus
-from common.messaging.envelope import Envelope
+from common.messaging.envelope import MAXIMUM_BYTES, Envelope
 from common.observability import OUTBOX_AGE, OUTBOX_PENDING, OUTBOX_PUBLISHED, current_trace, logger
 
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 log = logger("outbox")
 
+_TRY_TO_LEAD = "SELECT pg_try_advisory_lock(hashtext($1))"
 _FETCH = """
     SELECT id, subject, body FROM {schema}.outbox
     WHERE published_at IS NULL AND id <> ALL($1::bigint[]) AND subject <> ALL($2::text[])
@@ -34,6 +36,16 @@ _MEASURE = """
     SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)
     FROM {schema}.outbox WHERE published_at IS NULL
 """
+_PURGE_INBOX = """
+    DELETE FROM {schema}.inbox WHERE (consumer, message_id) IN
+    (SELECT consumer, message_id FROM {schema}.inbox WHERE handled_at < now() - interval '30 days' LIMIT 5000)
+"""
+"""No bus keeps a message that long but a parked one, and what is parked was never handled."""
+_KEEPALIVE = """
+    SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+    set_config('tcp_keepalives_count', '3', false)
+"""
+"""A leader that vanished without a word loses its lock within half a minute instead of two hours."""
 _PURGE = """
     DELETE FROM {schema}.outbox WHERE id IN
     (SELECT id FROM {schema}.outbox WHERE published_at < now() - interval '7 days' LIMIT 5000)
@@ -50,10 +62,13 @@ class Outbox:
         self._notify = text("SELECT pg_notify(:channel, '')")
 
     async def write(self, session: AsyncSession, events: Sequence[Event], at: datetime) -> None:
+        """Raises ValueError for an event that is too large to be read again: it would stop its subject for ever."""
         envelopes = [Envelope.of(event, at=at, trace=current_trace()) for event in events]
         rows: list[dict[str, Any]] = [
             {"message_id": e.message_id, "type": e.type, "subject": e.subject, "body": e.to_json()} for e in envelopes
         ]
+        if any(len(row["body"]) > MAXIMUM_BYTES for row in rows):
+            raise ValueError(f"an event of {self.schema} is over {MAXIMUM_BYTES} bytes")
         await session.execute(self._insert, rows)
         await session.execute(self._notify, {"channel": self.channel})
 
@@ -76,6 +91,7 @@ class Relay:
         self._chains: dict[str, deque[tuple[int, str]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._blocked: dict[str, float] = {}
+        self._warn_at = 0.0
         self.leading = False
 
     async def run(self) -> None:
@@ -83,7 +99,7 @@ class Relay:
         while True:
             try:
                 await self._lead()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 log.warning("relay_interrupted", schema=self._schema, error=f"{type(error).__name__}: {error}")
             finally:
                 self.leading = False
@@ -93,13 +109,17 @@ class Relay:
     async def _lead(self) -> None:
         session = await asyncpg.connect(self._url, timeout=5, command_timeout=30, statement_cache_size=0)
         try:
-            if not await session.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", self._outbox.channel):
-                return
-            self.leading = True
+            await session.execute(_KEEPALIVE)
+            session.add_termination_listener(lambda _: self._wake.set())
+            while not self.leading:
+                self.leading = await session.fetchval(_TRY_TO_LEAD, self._outbox.channel)
+                if not self.leading:
+                    await asyncio.sleep(self._poll)
+            log.info("relay_leads", schema=self._schema)
             await session.add_listener(self._outbox.channel, lambda *_: self._wake.set())
             await self._publish_while_leading(session)
         finally:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*LOST):
                 await session.close(timeout=2)
 
     async def _publish_while_leading(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -149,13 +169,20 @@ class Relay:
                 self._done.append(row)
                 self._wake.set()
         except Exception as error:  # whatever the cause, the rows stay unpublished and are tried again
-            log.warning(
-                "publish_failed", schema=self._schema, subject=subject, error=f"{type(error).__name__}: {error}"
-            )
-            self._blocked[subject] = asyncio.get_running_loop().time() + self._poll
+            self._failed(subject, error)
             self._in_flight.difference_update(row for row, _ in chain)
         finally:
             self._chains.pop(subject, None)
+
+    def _failed(self, subject: str, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        self._blocked[subject] = now + self._poll
+        if now >= self._warn_at:  # a broker that is down fails a whole window at once: one line says it
+            self._warn_at = now + self._poll
+            reason = f"{type(error).__name__}: {error}"
+            log.warning(
+                "publish_failed", schema=self._schema, subject=subject, waiting=len(self._blocked), error=reason
+            )
 
     async def _mark(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
         if not self._done:
@@ -172,6 +199,7 @@ class Relay:
         OUTBOX_PENDING.labels(self._schema).set(pending)
         OUTBOX_AGE.labels(self._schema).set(float(age))
         await session.execute(_PURGE.format(schema=self._schema))
+        await session.execute(_PURGE_INBOX.format(schema=self._schema))
 
     async def _abandon(self) -> None:
         """Forgets the window. What was published and not marked goes out again; consumers do not mind."""

@@ -1,8 +1,4 @@
-"""The bus on PostgreSQL: for a run without a broker. Durable, with the same retry and the same parking.
-
-Its own schema ``bus`` holds one row per message and queue. A claim names the claiming session; the rows of a session
-that no longer exists are free again, so a killed process delays nothing.
-"""
+"""The bus on PostgreSQL: for a run without a broker. Durable, with the same retry and the same parking."""
 
 import asyncio
 import contextlib
@@ -14,64 +10,25 @@ import asyncpg
 
 from common.db.engine import is_outage, plain_url
 from common.errors import PermanentError
-from common.messaging.bus import UNROUTED, Binding, Deliver, ParkedMessage, RetryPolicy
+from common.messaging import bus_statements as sql
+from common.messaging.bus import Binding, Deliver, ParkedMessage, RetryPolicy
 from common.messaging.envelope import Envelope
 from common.observability import MESSAGES_HANDLED, logger
 
-CHANNEL = "bus"
-LEASE_SECONDS = 60
 POLL_SECONDS = 1.0
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+DRAIN_SECONDS = 20.0
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 log = logger("postgres_bus")
 
-SCHEMA = """
-CREATE SCHEMA IF NOT EXISTS bus;
-CREATE TABLE IF NOT EXISTS bus.binding (
-    queue text NOT NULL, type text NOT NULL, broadcast_pid int, PRIMARY KEY (queue, type)
-);
-CREATE TABLE IF NOT EXISTS bus.message (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    queue text NOT NULL, body text NOT NULL, attempts int NOT NULL DEFAULT 0,
-    first_seen timestamptz NOT NULL DEFAULT now(), available_at timestamptz NOT NULL DEFAULT now(),
-    claimed_by int, claimed_until timestamptz, parked boolean NOT NULL DEFAULT false, reason text
-);
-CREATE INDEX IF NOT EXISTS ix_message_ready ON bus.message (queue, id) WHERE NOT parked;
-CREATE INDEX IF NOT EXISTS ix_message_parked ON bus.message (queue, id) WHERE parked;
-"""
-_PUBLISH = f"""
-    WITH sent AS (SELECT * FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t(type, body, place)),
-    copies AS (
-        INSERT INTO bus.message (queue, body)
-        SELECT coalesce(b.queue, '{UNROUTED}'), sent.body
-        FROM sent LEFT JOIN bus.binding b ON b.type = sent.type ORDER BY sent.place RETURNING 1)
-    SELECT pg_notify('{CHANNEL}', ''), count(*) FROM copies
-"""
-_CLAIM = f"""
-    UPDATE bus.message SET claimed_by = $2, claimed_until = now() + interval '{LEASE_SECONDS} seconds'
-    WHERE id IN (
-        SELECT id FROM bus.message
-        WHERE queue = $1 AND NOT parked AND available_at <= now()
-          AND (claimed_until IS NULL OR claimed_until < now()
-               OR claimed_by NOT IN (SELECT pid FROM pg_stat_activity WHERE pid IS NOT NULL))
-        ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
-    RETURNING id, body, attempts
-"""
-_RENEW = f"""
-    UPDATE bus.message SET claimed_until = now() + interval '{LEASE_SECONDS} seconds'
-    WHERE id = ANY($1::bigint[]) AND claimed_by = $2
-"""
-_RETRY = """
-    UPDATE bus.message SET attempts = $2, reason = $3, claimed_by = NULL, claimed_until = NULL,
-    available_at = now() + make_interval(secs => $4) WHERE id = $1
-"""
-_PARK = """
-    UPDATE bus.message SET parked = true, attempts = $2, reason = $3, claimed_by = NULL, claimed_until = NULL
-    WHERE id = $1
-"""
-
 
 class PostgresBus:
-    """``async with PostgresBus(url) as bus``. The URL must be direct: it listens."""
+    """``async with PostgresBus(url) as bus``. The URL must be direct: it listens.
+
+    After PostgreSQL restarted, everything goes on by itself. Meanwhile ``publish`` and ``check`` raise within
+    ``STATEMENT_SECONDS`` and the consumptions' ``attached`` turns false.
+    """
 
     def __init__(self, url: str, *, retry: RetryPolicy | None = None, pool_size: int = 8) -> None:
         self._url = plain_url(url)
@@ -92,25 +49,39 @@ class PostgresBus:
         await self.close()
 
     async def start(self) -> None:
-        self._pool = await asyncpg.create_pool(self._url, min_size=2, max_size=self._pool_size, command_timeout=30)
-        async with self._pool.acquire() as session, session.transaction():
-            await session.execute("SELECT pg_advisory_xact_lock(hashtext('bus_schema'))")
-            await session.execute(SCHEMA)
-        await self._listen()
+        """Makes the bus's schema if need be, or fails fast."""
+        self._pool = await asyncpg.create_pool(
+            self._url, min_size=2, max_size=self._pool_size, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS
+        )
+        try:
+            async with self._pool.acquire() as session, session.transaction():
+                await session.execute("SELECT pg_advisory_xact_lock(hashtext('bus_schema'))")
+                await session.execute(sql.SCHEMA)
+            await self._listen()
+        except BaseException:
+            await self.close()
+            raise
         self._keeper = asyncio.create_task(self._keep_listening())
 
     async def close(self) -> None:
-        for consumption in list(self._consumptions):
-            await consumption.stop()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await asyncio.gather(*(consumption.stop() for consumption in list(self._consumptions)))
+        for task in (self._keeper, self._flusher):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._listener is not None and not self._listener.is_closed():
-            await self._listener.close(timeout=2)
+            with contextlib.suppress(*LOST):
+                await self._listener.close(timeout=2)
         if self._pool is not None:
-            await asyncio.wait_for(self._pool.close(), 5)
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._pool.close()
+            except LOST as error:
+                log.info("close_incomplete", error=f"{type(error).__name__}: {error}")
+                self._pool.terminate()
 
     async def check(self) -> str | None:
+        """Readiness: None when PostgreSQL answers; raises otherwise."""
         await self.pool.fetchval("SELECT 1")
         return None
 
@@ -120,10 +91,10 @@ class PostgresBus:
         return self._pool
 
     @property
-    def session_id(self) -> int:
-        """The listening session's process id: claims made in its name end with it."""
-        assert self._listener is not None, "start() first"
-        return int(self._listener.get_server_pid())
+    def session_id(self) -> int | None:
+        """The listening session's process id: claims made in its name end with it. None while there is no session."""
+        listener = self._listener
+        return None if listener is None or listener.is_closed() else int(listener.get_server_pid())
 
     async def publish(self, envelope: Envelope) -> None:
         """Publishes of one moment share one statement; each returns when that has committed."""
@@ -136,26 +107,26 @@ class PostgresBus:
     async def _flush(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
+            failure: BaseException | None = None
             try:
-                await self.pool.fetch(_PUBLISH, [kind for kind, _, _ in batch], [body for _, body, _ in batch])
+                await self.pool.fetch(sql.PUBLISH, [kind for kind, _, _ in batch], [body for _, body, _ in batch])
+            except asyncio.CancelledError:  # the bus closes
+                failure = ConnectionError("the bus is closed")
+                raise
             except Exception as error:  # each publisher gets the error and decides
-                for _, _, settled in batch:
-                    if not settled.done():
-                        settled.set_exception(error)
-            else:
-                for _, _, settled in batch:
-                    if not settled.done():
-                        settled.set_result(None)
+                failure = error
+            finally:
+                _settle_all(batch, failure)
 
     async def declare(self, binding: Binding) -> None:
-        rows = [(binding.queue, kind) for kind in binding.types]
-        insert = "INSERT INTO bus.binding (queue, type) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-        await self.pool.executemany(insert, rows)
+        """Makes a queue without consuming, so that nothing published from now on misses it."""
+        await self.pool.executemany(sql.BIND, [(binding.queue, kind) for kind in binding.types])
 
     async def consume(self, binding: Binding, deliver: Deliver, *, prefetch: int = 16) -> "PostgresConsumption":
         if binding.broadcast:
             binding = Binding(f"{binding.queue}@{uuid4()}", binding.types, broadcast=True)
-            await self._declare_broadcast(binding)
+            await self._sweep_broadcasts()
+            await self._bind_broadcast(binding)
         else:
             await self.declare(binding)
         consumption = PostgresConsumption(self, binding, deliver, prefetch)
@@ -163,28 +134,28 @@ class PostgresBus:
         consumption.start()
         return consumption
 
-    async def _declare_broadcast(self, binding: Binding) -> None:
+    async def _sweep_broadcasts(self) -> None:
+        """Removes the broadcast queues of instances that are gone."""
         async with self.pool.acquire() as session, session.transaction():
-            gone = await session.fetch(
-                "DELETE FROM bus.binding WHERE broadcast_pid NOT IN"
-                " (SELECT pid FROM pg_stat_activity WHERE pid IS NOT NULL) RETURNING queue"
-            )
-            await session.execute("DELETE FROM bus.message WHERE queue = ANY($1)", [row["queue"] for row in gone])
-            await session.executemany(
-                "INSERT INTO bus.binding (queue, type, broadcast_pid) VALUES ($1, $2, $3)",
-                [(binding.queue, kind, self.session_id) for kind in binding.types],
-            )
+            gone = await session.fetch(sql.UNBIND_DEPARTED)
+            await session.execute(sql.EMPTY, [row["queue"] for row in gone])
+
+    async def _bind_broadcast(self, binding: Binding) -> None:
+        rows = [(binding.queue, kind, self.session_id) for kind in binding.types]
+        await self.pool.executemany(sql.BIND_BROADCAST, rows)
 
     async def forget(self, consumption: "PostgresConsumption") -> None:
+        """Called by a consumption that has stopped."""
         self._consumptions.remove(consumption)
         if consumption.binding.broadcast:
             with contextlib.suppress(*LOST):
-                await self.pool.execute("DELETE FROM bus.binding WHERE queue = $1", consumption.binding.queue)
-                await self.pool.execute("DELETE FROM bus.message WHERE queue = $1", consumption.binding.queue)
+                await self.pool.execute(sql.UNBIND, consumption.binding.queue)
+                await self.pool.execute(sql.EMPTY, [consumption.binding.queue])
 
     async def _listen(self) -> None:
-        self._listener = await asyncpg.connect(self._url, timeout=5)
-        await self._listener.add_listener(CHANNEL, self._notified)
+        listener = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS)
+        await listener.add_listener(sql.CHANNEL, self._notified)
+        self._listener = listener
 
     def _notified(self, *_: Any) -> None:
         for consumption in self._consumptions:
@@ -194,9 +165,23 @@ class PostgresBus:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._notified()
-            if self._listener is None or self._listener.is_closed():
-                with contextlib.suppress(*LOST):
+            if self.session_id is None:
+                try:
                     await self._listen()
+                    for binding in [c.binding for c in self._consumptions if c.binding.broadcast]:
+                        await self._bind_broadcast(binding)
+                except LOST as error:
+                    log.warning("bus_unreachable", error=f"{type(error).__name__}: {error}")
+
+
+def _settle_all(batch: list[tuple[str, str, asyncio.Future[None]]], failure: BaseException | None) -> None:
+    for _, _, settled in batch:
+        if settled.done():
+            continue
+        if failure is None:
+            settled.set_result(None)
+        else:
+            settled.set_exception(failure)
 
 
 class PostgresConsumption:
@@ -211,6 +196,8 @@ class PostgresConsumption:
         self._in_hand: dict[int, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
         self._handled: list[int] = []
+        self._claimant: int | None = None
+        self._renew_at = 0.0
         self._healthy = False
 
     def start(self) -> None:
@@ -221,29 +208,34 @@ class PostgresConsumption:
         return self._healthy and self._loop is not None and not self._loop.done()
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-            self._loop = None
+        if self._loop is None:
+            return
+        self._loop.cancel()
+        await asyncio.gather(self._loop, return_exceptions=True)
+        self._loop = None
         if self._in_hand:
-            await asyncio.wait(list(self._in_hand.values()), timeout=25)
-        with contextlib.suppress(*LOST):
+            await asyncio.wait(list(self._in_hand.values()), timeout=DRAIN_SECONDS)
+        with contextlib.suppress(*LOST):  # what is not settled here is handed out again, and known
             await self._settle()
-        if self in self._bus._consumptions:
-            await self._bus.forget(self)
+            await self._give_back()
+        await self._bus.forget(self)
+
+    async def _give_back(self) -> None:
+        """Cuts off handlers that are too slow for a stop and frees their messages."""
+        slow = dict(self._in_hand)
+        for task in slow.values():
+            task.cancel()
+        await asyncio.gather(*slow.values(), return_exceptions=True)
+        if slow:
+            await self._bus.pool.execute(sql.RELEASE, list(slow))
 
     async def _take(self) -> None:
-        renewed = 0.0
-        loop = asyncio.get_running_loop()
         while True:
             self.wake.clear()
             taken = 0
             try:
                 await self._settle()
                 taken = await self._claim()
-                if loop.time() - renewed > LEASE_SECONDS / 4:
-                    renewed = loop.time()
-                    await self._bus.pool.execute(_RENEW, list(self._in_hand), self._bus.session_id)
                 self._healthy = True
             except LOST as error:
                 self._healthy = False
@@ -255,24 +247,34 @@ class PostgresConsumption:
                         await self.wake.wait()
 
     async def _claim(self) -> int:
+        session_id = self._bus.session_id
+        if session_id is None:
+            raise ConnectionError("no listening session to claim messages for")
+        await self._renew(session_id)
         room = self._prefetch - len(self._in_hand)
         if room <= 0:
             return 0
-        rows = await self._bus.pool.fetch(_CLAIM, self.binding.queue, self._bus.session_id, room)
+        known = [*self._in_hand, *self._handled]
+        rows = await self._bus.pool.fetch(sql.CLAIM, self.binding.queue, session_id, room, known)
         for row in sorted(rows, key=lambda row: int(row["id"])):
-            if row["id"] not in self._in_hand:
-                self._in_hand[row["id"]] = asyncio.create_task(self._handle(row["id"], row["body"], row["attempts"]))
+            self._in_hand[row["id"]] = asyncio.create_task(self._handle(row["id"], row["body"], row["attempts"]))
         return len(rows)
+
+    async def _renew(self, session_id: int) -> None:
+        """Keeps the claims on what is in hand: before the lease ends, and when the session they name is another."""
+        now = asyncio.get_running_loop().time()
+        if session_id == self._claimant and now < self._renew_at:
+            return
+        if self._in_hand:
+            await self._bus.pool.execute(sql.RENEW, list(self._in_hand), session_id)
+        self._claimant, self._renew_at = session_id, now + sql.LEASE_SECONDS / 4
 
     async def _settle(self) -> None:
         """Deletes what was handled since the last look, in one statement."""
         if self._handled:
-            handled, self._handled = self._handled, []
-            try:
-                await self._bus.pool.execute("DELETE FROM bus.message WHERE id = ANY($1::bigint[])", handled)
-            except BaseException:
-                self._handled += handled
-                raise
+            handled = list(self._handled)
+            await self._bus.pool.execute(sql.SETTLE, handled)
+            del self._handled[: len(handled)]
 
     async def _handle(self, row: int, body: str, attempts: int) -> None:
         kind = "unknown"
@@ -300,10 +302,10 @@ class PostgresConsumption:
         try:
             if parks:
                 log.error("parked", queue=self.binding.queue, reason=reason)
-                await self._bus.pool.execute(_PARK, row, attempts, reason)
+                await self._bus.pool.execute(sql.PARK, row, attempts, reason)
             else:
                 log.warning("will_retry", queue=self.binding.queue, attempts=attempts, reason=reason)
-                await self._bus.pool.execute(_RETRY, row, attempts, reason, self._bus.retry.delay)
+                await self._bus.pool.execute(sql.RETRY, row, attempts, reason, self._bus.retry.delay)
         except LOST as lost:
             log.warning("bus_unreachable", queue=self.binding.queue, error=f"{type(lost).__name__}: {lost}")
             return "left to its lease"
@@ -317,38 +319,26 @@ class PostgresParked:
         self._bus = bus
 
     async def queues(self) -> dict[str, int]:
-        rows = await self._bus.pool.fetch(
-            "SELECT b.queue, count(m.id) AS parked"
-            " FROM (SELECT DISTINCT queue FROM bus.binding WHERE broadcast_pid IS NULL) b"
-            " LEFT JOIN bus.message m ON m.queue = b.queue AND m.parked GROUP BY b.queue ORDER BY b.queue"
-        )
+        rows = await self._bus.pool.fetch(sql.COUNT_PARKED)
         return {row["queue"]: row["parked"] for row in rows}
 
     async def list(self, queue: str, limit: int = 100) -> list[ParkedMessage]:
-        rows = await self._bus.pool.fetch(
-            "SELECT id, body, reason, attempts, first_seen FROM bus.message"
-            " WHERE queue = $1 AND parked ORDER BY id LIMIT $2",
-            queue,
-            limit,
-        )
+        rows = await self._bus.pool.fetch(sql.LIST_PARKED, queue, limit)
         return [_parked(queue, row) for row in rows]
 
     async def replay(self, queue: str, ids: Sequence[str] | None = None) -> int:
         rows = await self._rows(queue, ids)
-        await self._bus.pool.execute(
-            "UPDATE bus.message SET parked = false, attempts = 0, available_at = now() WHERE id = ANY($1::bigint[])",
-            rows,
-        )
-        await self._bus.pool.execute(f"NOTIFY {CHANNEL}")
+        await self._bus.pool.execute(sql.REPLAY, rows)
+        await self._bus.pool.execute(f"NOTIFY {sql.CHANNEL}")
         return len(rows)
 
     async def drop(self, queue: str, ids: Sequence[str] | None = None) -> int:
         rows = await self._rows(queue, ids)
-        await self._bus.pool.execute("DELETE FROM bus.message WHERE id = ANY($1::bigint[])", rows)
+        await self._bus.pool.execute(sql.SETTLE, rows)
         return len(rows)
 
     async def _rows(self, queue: str, ids: Sequence[str] | None) -> Sequence[int]:
-        rows = await self._bus.pool.fetch("SELECT * FROM bus.message WHERE queue = $1 AND parked", queue)
+        rows = await self._bus.pool.fetch(sql.LIST_PARKED, queue, None)
         return [row["id"] for row in rows if ids is None or _parked(queue, row).id in ids]
 
 

@@ -7,38 +7,27 @@ and attempts are this code's.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable
-from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import (
-    AbstractIncomingMessage,
-    AbstractQueue,
-    AbstractRobustChannel,
-    AbstractRobustConnection,
-    AbstractRobustExchange,
-    AbstractRobustQueue,
-)
-from aio_pika.exceptions import AMQPError
+from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection, AbstractRobustExchange, AbstractRobustQueue
 from pamqp.common import FieldTable
+from yarl import URL
 
-from common.clock import wire_time
-from common.db.engine import is_outage
-from common.errors import PermanentError
 from common.messaging.bus import UNROUTED, Binding, Deliver, RetryPolicy
 from common.messaging.envelope import CONTENT_TYPE, Envelope
-from common.observability import MESSAGES_HANDLED, logger
+from common.messaging.rabbit_consumption import RabbitConsumption, bounded
 
 EXCHANGE = "events"
 PUBLISH_SECONDS = 10.0
-CLOSE_SECONDS = 5.0
+HEARTBEAT_SECONDS = 10
+"""A session that falls silent is given up after three times as long."""
 REDELIVERIES = 20
 """A message that kills its consumer this often is dead-lettered by the broker itself; ours parks it earlier."""
-
-log = logger("rabbit")
+BROADCAST_MILLISECONDS = 60_000
+"""How long a broadcast queue outlives its instance: long enough to come back after a short cut."""
 
 
 def quorum(queue: str, *, dead_letter_to: str) -> dict[str, Any]:
@@ -57,16 +46,22 @@ PARKED = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
 
 class RabbitBus:
-    """``async with RabbitBus(url) as bus``. ``name`` shows in the broker's list of clients."""
+    """``async with RabbitBus(url) as bus``. ``name`` shows in the broker's list of clients.
 
-    def __init__(self, url: str, *, name: str, retry: RetryPolicy | None = None) -> None:
-        self._url = url
+    Sessions, queues and consumers come back by themselves after the broker or the network did. Meanwhile ``publish``
+    raises within ``PUBLISH_SECONDS``, ``check`` and the consumptions' ``attached`` say so.
+    """
+
+    def __init__(
+        self, url: str, *, name: str, retry: RetryPolicy | None = None, heartbeat: int = HEARTBEAT_SECONDS
+    ) -> None:
+        address = URL(url)  # the client takes the heartbeat from there and nowhere else
+        self._url = address.update_query(heartbeat=address.query.get("heartbeat", heartbeat))
         self._name = name
         self.retry = retry or RetryPolicy()
         self._connection: AbstractRobustConnection | None = None
         self._exchange: AbstractRobustExchange | None = None
         self._publishing: AbstractRobustChannel | None = None
-        self._keep: list[object] = []
 
     async def __aenter__(self) -> "RabbitBus":
         await self.start()
@@ -79,8 +74,16 @@ class RabbitBus:
         """Declares the exchanges, or fails fast."""
         properties: FieldTable = {"connection_name": self._name}
         self._connection = await aio_pika.connect_robust(
-            self._url, timeout=10, heartbeat=20, reconnect_interval=1, client_properties=properties
+            self._url, timeout=10, reconnect_interval=1, client_properties=properties
         )
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._declare_exchanges()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _declare_exchanges(self) -> None:
         self._publishing = await self._channel()
         unrouted = await self._publishing.declare_exchange(UNROUTED, aio_pika.ExchangeType.FANOUT, durable=True)
         kept = await self._publishing.declare_queue(
@@ -90,11 +93,10 @@ class RabbitBus:
         self._exchange = await self._publishing.declare_exchange(
             EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True, arguments={"alternate-exchange": UNROUTED}
         )
-        self._keep += [unrouted, kept]
 
     async def close(self) -> None:
         if self._connection is not None:
-            await _bounded(self._connection.close())
+            await bounded(self._connection.close())
             self._connection = None
 
     async def check(self) -> str | None:
@@ -112,7 +114,8 @@ class RabbitBus:
             message_id=envelope.id,
             type=envelope.type,
         )
-        await self._exchange.publish(message, envelope.type, mandatory=True, timeout=PUBLISH_SECONDS)
+        async with asyncio.timeout(PUBLISH_SECONDS):  # the client's own timeout leaves out the wait for a session
+            await self._exchange.publish(message, envelope.type, mandatory=True)
 
     async def declare(self, binding: Binding) -> None:
         """Makes a queue and its neighbours without consuming, so that nothing published from now on misses it."""
@@ -120,31 +123,36 @@ class RabbitBus:
         try:
             await self._declare(channel, binding)
         finally:
-            await _bounded(channel.close())
+            await bounded(channel.close())
 
-    async def consume(self, binding: Binding, deliver: Deliver, *, prefetch: int = 16) -> "RabbitConsumption":
+    async def consume(self, binding: Binding, deliver: Deliver, *, prefetch: int = 16) -> RabbitConsumption:
         channel = await self._channel()
-        await channel.set_qos(prefetch_count=prefetch)
-        queue = await self._declare(channel, binding)
-        consumption = RabbitConsumption(self, channel, queue, binding, deliver)
-        await consumption.start()
+        try:
+            await channel.set_qos(prefetch_count=prefetch)
+            queue = await self._declare(channel, binding)
+            consumption = RabbitConsumption(self, channel, queue, binding, deliver)
+            await consumption.start()
+        except BaseException:
+            await bounded(channel.close())
+            raise
         return consumption
 
     async def _declare(self, channel: AbstractRobustChannel, binding: Binding) -> AbstractRobustQueue:
         exchange = await channel.get_exchange(EXCHANGE, ensure=False)
+        name = binding.queue
         if binding.broadcast:
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            # not exclusive: after a cut the broker may hold the old session's lock for long and refuse the new one
+            fleeting = {"x-expires": BROADCAST_MILLISECONDS}
+            queue = await channel.declare_queue(f"{name}@{uuid4()}", durable=True, arguments=fleeting)
         else:
-            name = binding.queue
-            parked = await channel.declare_queue(f"{name}.parked", durable=True, arguments=PARKED)
+            await channel.declare_queue(f"{name}.parked", durable=True, arguments=PARKED)
             waiting = quorum(f"{name}.retry", dead_letter_to=name)
-            retry = await channel.declare_queue(f"{name}.retry", durable=True, arguments=waiting)
+            await channel.declare_queue(f"{name}.retry", durable=True, arguments=waiting)
             structure = quorum(name, dead_letter_to=f"{name}.parked")
             queue = await channel.declare_queue(name, durable=True, arguments=structure)
-            self._keep += [parked, retry]
         for event_type in binding.types:
             await queue.bind(exchange, routing_key=event_type)
-        self._keep.append(queue)
+        assert isinstance(queue, AbstractRobustQueue)
         return queue
 
     async def put(self, queue: str, body: bytes, headers: dict[str, Any], *, delay: float | None = None) -> None:
@@ -153,7 +161,8 @@ class RabbitBus:
         message = Message(
             body, content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, headers=headers, expiration=delay
         )
-        await self._publishing.default_exchange.publish(message, queue, mandatory=True, timeout=PUBLISH_SECONDS)
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            await self._publishing.default_exchange.publish(message, queue, mandatory=True)
 
     async def _channel(self) -> AbstractRobustChannel:
         assert self._connection is not None, "start() first"
@@ -161,106 +170,3 @@ class RabbitBus:
             channel = await self._connection.channel(on_return_raises=True)
         assert isinstance(channel, AbstractRobustChannel)
         return channel
-
-
-class RabbitConsumption:
-    """One consumer on a channel of its own."""
-
-    def __init__(
-        self, bus: RabbitBus, channel: AbstractRobustChannel, queue: AbstractQueue, binding: Binding, deliver: Deliver
-    ) -> None:
-        self._bus = bus
-        self._channel = channel
-        self._queue = queue
-        self._binding = binding
-        self._deliver = deliver
-        self._tag: str | None = None
-        self._cancelled = False
-        self._in_hand: set[asyncio.Task[Any]] = set()
-
-    async def start(self) -> None:
-        self._tag = await self._queue.consume(self._receive, no_ack=self._binding.broadcast)
-
-    def attached(self) -> bool:
-        return self._tag is not None and not self._cancelled and not self._channel.is_closed
-
-    async def stop(self) -> None:
-        self._cancelled = True
-        if self._tag is not None and not self._channel.is_closed:
-            await _bounded(self._queue.cancel(self._tag))
-        if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=25)
-        await _bounded(self._channel.close())
-
-    async def _receive(self, message: AbstractIncomingMessage) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._in_hand.add(task)
-        try:
-            await self._handle(message)
-        finally:
-            self._in_hand.discard(task)
-
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
-        kind = message.type or "unknown"
-        if self._binding.broadcast:
-            await self._deliver_broadcast(message)
-            return
-        try:
-            envelope = Envelope.from_json(message.body)
-            kind = envelope.type
-            await self._deliver(envelope)
-            outcome = "handled"
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):  # a closing channel gives the message back by itself
-                await message.nack(requeue=True)
-            raise
-        except PermanentError as error:
-            outcome = await self._park(message, f"{type(error).__name__}: {error}")
-        except Exception as error:  # the reason travels with the message
-            outcome = await self._try_again(message, error)
-        MESSAGES_HANDLED.labels(self._binding.queue, kind, outcome).inc()
-        await message.ack()
-
-    async def _deliver_broadcast(self, message: AbstractIncomingMessage) -> None:
-        try:
-            await self._deliver(Envelope.from_json(message.body))
-        except Exception as error:  # nothing is kept of a broadcast: the next one carries the whole state again
-            log.warning("broadcast_failed", queue=self._binding.queue, error=f"{type(error).__name__}: {error}")
-
-    async def _try_again(self, message: AbstractIncomingMessage, error: Exception) -> str:
-        headers = trail(message, f"{type(error).__name__}: {error}")
-        if not is_outage(error):
-            headers["x-attempts"] += 1
-        crashes = int(str(message.headers.get("x-delivery-count", 0) or 0))
-        if headers["x-attempts"] + crashes >= self._bus.retry.attempts:
-            return await self._park(message, headers["x-reason"], attempts=headers["x-attempts"] + crashes)
-        log.warning("will_retry", queue=self._binding.queue, attempts=headers["x-attempts"], reason=headers["x-reason"])
-        await self._bus.put(f"{self._binding.queue}.retry", message.body, headers, delay=self._bus.retry.delay)
-        return "retried"
-
-    async def _park(self, message: AbstractIncomingMessage, reason: str, *, attempts: int | None = None) -> str:
-        headers = trail(message, reason)
-        headers["x-attempts"] = attempts if attempts is not None else headers["x-attempts"] + 1
-        log.error("parked", queue=self._binding.queue, message_id=message.message_id, reason=reason)
-        await self._bus.put(f"{self._binding.queue}.parked", message.body, headers)
-        return "parked"
-
-
-def trail(message: AbstractIncomingMessage, reason: str) -> dict[str, Any]:
-    """What travels with a message that failed: attempts so far, first seen, why."""
-    first_seen = message.headers.get("x-first-seen") or wire_time(datetime.now(UTC))
-    return {
-        "x-attempts": int(str(message.headers.get("x-attempts", 0) or 0)),
-        "x-first-seen": str(first_seen),
-        "x-reason": reason[:1000],
-    }
-
-
-async def _bounded(work: Awaitable[object]) -> None:
-    """Closing after a failed declare can hang, and a lost socket is already closed."""
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await work
-    except (TimeoutError, AMQPError, ConnectionError, asyncio.InvalidStateError, RuntimeError) as error:
-        log.info("close_incomplete", error=f"{type(error).__name__}: {error}")

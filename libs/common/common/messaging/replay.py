@@ -66,8 +66,9 @@ class RabbitParked:
 async def _take(
     channel: aio_pika.abc.AbstractChannel, queue: str, limit: int
 ) -> AsyncIterator[AbstractIncomingMessage]:
+    """What is parked now and no more: a message put back may be parked again before the last one is taken."""
     parked = await channel.declare_queue(f"{queue}.parked", passive=True)
-    for _ in range(limit):
+    for _ in range(min(limit, parked.declaration_result.message_count or 0)):
         message = await parked.get(fail=False)
         if message is None:
             return
