@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Text
 from sqlmodel import Field, SQLModel
 
 from common.contracts.identity import UserRegistered
-from common.db.tables import moment, schema_base
+from common.db.tables import moment, schema_registry
 
-if TYPE_CHECKING:  # a base class made by a call is beyond the type checker
 
-    class Base(SQLModel): ...
+class Base(SQLModel, registry=schema_registry("identity")):
+    """Identity's tables."""
 
-else:
-    Base = schema_base("identity")
 
 RANKED_UNASKED = 3
 """How many values get a rank from their position when the user gave them none."""
