@@ -10,7 +10,7 @@ import secrets
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -71,8 +71,8 @@ def enter_trace(trace: TraceContext, **fields: Any) -> None:
     )
 
 
-def configure_logging(service: str, *, level: str = "info", style: str = "json") -> None:
-    """Sends structlog and the libraries' logging through one renderer to standard error."""
+def configure_logging(service: str, *, level: str = "info", style: str = "json", stream: TextIO | None = None) -> None:
+    """Sends structlog and the libraries' logging through one renderer to ``stream``, by default standard error."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -87,7 +87,7 @@ def configure_logging(service: str, *, level: str = "info", style: str = "json")
         cache_logger_on_first_use=False,
     )
     renderer = structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -112,7 +112,7 @@ class Worker:
 class HttpServer(uvicorn.Server):
     """A uvicorn server that leaves signals to the process and fails on a taken port before it says it started."""
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    def __init__(self, app: Any, host: str, port: int, *, drain_seconds: int = DRAIN_SECONDS) -> None:
         self._socket = bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         super().__init__(
@@ -125,7 +125,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                timeout_graceful_shutdown=drain_seconds,
                 timeout_keep_alive=75,
             )
         )

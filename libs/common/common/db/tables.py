@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, MetaData, Table, Text, func, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -17,16 +17,16 @@ NAMING = {
 }
 
 
-def schema_base(schema: str) -> type[SQLModel]:
-    """The base class of one service's tables. Its MetaData already holds the schema's outbox and inbox."""
+def schema_registry(schema: str) -> registry:
+    """The registry of one service's tables; its MetaData already holds the schema's outbox and inbox.
+
+    >>> class Base(SQLModel, registry=schema_registry("media")):
+    ...     "Media's tables."
+    """
     metadata = MetaData(schema=schema, naming_convention=NAMING)
     outbox_table(metadata)
     inbox_table(metadata)
-
-    class Base(SQLModel, registry=registry(metadata=metadata)):
-        pass
-
-    return Base
+    return registry(metadata=metadata)
 
 
 def outbox_table(metadata: MetaData) -> Table:

@@ -1,0 +1,211 @@
+"""The whole product in one process: the four services as production builds them, on parts private to this run.
+
+One PostgreSQL, one S3 server and one bus for all; an identity provider, a store and a CDN that stand in for what is
+outside; a server on loopback for each service. Everything ends with the process.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from billing.service import build as build_billing
+from billing.settings import BillingSettings
+from common.db.migrations import upgrade
+from common.internal_tokens import InternalTokenIssuer, public_keys_document
+from common.messaging.postgres import PostgresBus
+from common.service import HttpServer, Service, Worker
+from common.signatures import private_key_from_pem
+from embedded import databases
+from embedded.clerk import ClerkStandIn
+from embedded.cloudfront import EdgeStandIn
+from embedded.control import ControlServer
+from embedded.kept_secrets import CDN_KEY_ID, KeptSecrets
+from embedded.object_store import PrivateObjectStore
+from embedded.postgres import PrivatePostgres
+from embedded.processes import free_ports
+from embedded.revenuecat import RevenueCatStandIn
+from embedded.running_product import Run, forget_run, record_run
+from gateway.service import Gateway, build_gateway
+from gateway.settings import GatewaySettings
+from identity.service import build as build_identity
+from identity.settings import IdentitySettings
+from media.catalogue import seed
+from media.service import build as build_media
+from media.settings import MediaSettings
+
+HOST = "127.0.0.1"
+BUCKET = "entrain"
+DRAIN_SECONDS = 2
+Tell = Callable[[str], object]
+
+
+class Product:
+    """``async with Product(data, port, tell=print) as product``. Raises ServerFailed or PortTaken with the way out."""
+
+    def __init__(self, data: Path, port: int, *, tell: Tell) -> None:
+        self._data = data.absolute()
+        self._port = port
+        self._tell = tell
+        self._open = AsyncExitStack()
+        self._secrets = KeptSecrets(self._data / "secrets")
+        self.postgres = PrivatePostgres()
+        self.objects = PrivateObjectStore()
+        self.clerk: ClerkStandIn
+        self.store: RevenueCatStandIn
+        self.edge: EdgeStandIn
+        self.seeding: asyncio.Task[None]
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._port}"
+
+    async def __aenter__(self) -> "Product":
+        try:
+            await self._start()
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._tell("stopping")
+        await self._open.aclose()
+
+    async def _start(self) -> None:
+        await self._start_servers()
+        urls = await databases.prepare(self.postgres, self._secrets)
+        await self._start_outside()
+        services = self._services(urls)
+        revisions = await asyncio.gather(*(self._migrate(service) for service in services.values()))
+        self._tell(f"schemas at {', '.join(f'{name} {at}' for name, at in zip(services, revisions, strict=True))}")
+        await self._start_services(services, urls["bus"])
+        self.seeding = asyncio.create_task(self._seed(services["media"]))
+        self._open.push_async_callback(_cancel, self.seeding)
+        await self._start_control()
+
+    async def _start_servers(self) -> None:
+        database_port, object_port = free_ports(2)
+        self._open.push_async_callback(self.postgres.stop)
+        self._open.push_async_callback(self.objects.stop, at_once=True)
+        await asyncio.gather(
+            self.postgres.start(self._data / "postgres", database_port),
+            self.objects.start(self._data / "objects", object_port),
+        )
+        await self.objects.create_bucket(BUCKET)
+        self._tell(f"PostgreSQL on port {database_port}, S3 on port {object_port}")
+
+    async def _start_outside(self) -> None:
+        """What production reaches over the internet."""
+        secrets, outside = self._secrets, self._data / "outside"
+        self.clerk = ClerkStandIn(outside)
+        self.store = RevenueCatStandIn(
+            data_dir=outside,
+            api_key=secrets.text("revenuecat_api_key"),
+            webhook_url=f"{self.url}/webhooks/revenuecat",
+            webhook_authorization=secrets.text("webhook_authorization"),
+            webhook_secret=secrets.text("webhook_secret"),
+            background=True,
+        )
+        self.edge = EdgeStandIn(
+            {CDN_KEY_ID: secrets.cdn_public_key},
+            endpoint=self.objects.endpoint,
+            bucket=BUCKET,
+            access_key=self.objects.access_key,
+            secret_key=self.objects.secret_key,
+        )
+        for part in (self.clerk, self.edge, self.store):
+            await self._open.enter_async_context(part)
+        self._tell(f"identity provider at {self.clerk.url}, store at {self.store.url}, CDN at {self.edge.url}")
+
+    def _services(self, urls: dict[str, str]) -> dict[str, Service]:
+        """Settings as an operator would give them; what the environment adds (`MEDIA_FREE_TIER=create`) counts too."""
+        keys = public_keys_document(InternalTokenIssuer(private_key_from_pem(self._secrets.gateway_key)))
+        shared: dict[str, Any] = {"gateway_public_keys": keys, "gateway_jwks_url": None, "database_direct_url": None}
+        secrets = self._secrets
+        identity = IdentitySettings(**shared, database_url=urls["identity"], **_mode())
+        billing = BillingSettings(
+            **shared,
+            **_mode(),
+            database_url=urls["billing"],
+            revenuecat_api_key=secrets.text("revenuecat_api_key"),
+            revenuecat_api_url=self.store.url,
+            revenuecat_webhook_authorization=(secrets.text("webhook_authorization"),),
+            revenuecat_webhook_secrets=(secrets.text("webhook_secret"),),
+        )
+        media = MediaSettings(
+            **shared,
+            **_mode(),
+            database_url=urls["media"],
+            aws_access_key_id=self.objects.access_key,
+            aws_secret_access_key=self.objects.secret_key,
+            aws_s3_bucket_name=BUCKET,
+            aws_endpoint_url_s3=self.objects.endpoint,
+            cloudfront_domain=self.edge.url,
+            cloudfront_key_pair_id=CDN_KEY_ID,
+            cloudfront_private_key=secrets.cdn_key,
+            public_url=self.url,
+        )
+        return {"identity": build_identity(identity), "billing": build_billing(billing), "media": build_media(media)}
+
+    async def _migrate(self, service: Service) -> str:
+        return await upgrade(service.database.direct_url, service.metadata, service.migrations)
+
+    async def _start_services(self, services: dict[str, Service], bus_url: str) -> None:
+        """Consumers first: what the relays publish finds its queues."""
+        bus = await self._open.enter_async_context(PostgresBus(bus_url))
+        ports = {}
+        for name, service in services.items():
+            await self._open.enter_async_context(service.opened())
+            await self._open.enter_async_context(Worker(service, bus))
+            server = HttpServer(service.app, HOST, 0, drain_seconds=DRAIN_SECONDS)
+            await self._open.enter_async_context(server)
+            ports[name] = server.port
+        await self._start_gateway({f"{name}_url": f"http://{HOST}:{port}" for name, port in ports.items()})
+        self._tell(f"gateway at {self.url}, before " + ", ".join(f"{name} :{port}" for name, port in ports.items()))
+
+    async def _start_gateway(self, upstreams: dict[str, str]) -> None:
+        settings = GatewaySettings(
+            **_mode(),
+            **upstreams,
+            clerk_publishable_key=None,
+            clerk_jwt_key=None,
+            clerk_issuers=(self.clerk.issuer,),
+            clerk_jwks_url=self.clerk.jwks_url,
+            gateway_signing_key=self._secrets.gateway_key,
+            public_url=self.url,
+        )
+        gateway: Gateway = build_gateway(settings)
+        await gateway.start()
+        self._open.push_async_callback(gateway.close)
+        server = HttpServer(gateway.public_app, HOST, self._port, drain_seconds=DRAIN_SECONDS)
+        await self._open.enter_async_context(server)
+        self._port = server.port
+        internal = HttpServer(gateway.internal_app, HOST, self._port + 100, drain_seconds=DRAIN_SECONDS)
+        await self._open.enter_async_context(internal)
+
+    async def _seed(self, media: Service) -> None:
+        beds: list[str] = []
+        await seed(media.database, media.app.state.storage, tell=beds.append)
+        self._tell(beds[-1])
+
+    async def _start_control(self) -> None:
+        """Lets the other commands find this run and play the people and providers in it."""
+        secret = self._secrets.text("control")
+        control = ControlServer(self.clerk, self.store, secret, {"edge": self.edge.faults})
+        await self._open.enter_async_context(control)
+        control_port = int(control.url.rpartition(":")[2])
+        record_run(self._data, Run(self._port, control_port, secret))
+        self._open.callback(forget_run, self._data, self._port)
+
+
+def _mode() -> dict[str, Any]:
+    """Development, unless the environment says otherwise; it relaxes nothing about authentication."""
+    return {"entrain_env": os.environ.get("ENTRAIN_ENV", "development")}
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

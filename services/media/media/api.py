@@ -1,0 +1,176 @@
+"""Media's HTTP doors."""
+
+import json
+import re
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi.responses import RedirectResponse
+
+from common.auth import AnyCaller, UserId
+from common.errors import DomainError, NotFound
+from common.web.app import WireRoute
+from common.web.pagination import Paging
+from common.web.transactions import Transaction
+from media import commands, composer, schemas
+from media.models import Job, Session
+from media.plans import EntitlementRequired
+from media.playback import AudioNotReady, Playback
+from media.queries import current_audio, lines_of, readable_job, readable_session, sessions_page, valid_grant
+from media.quota import grant_start, limits_of
+from media.voices import VOICES
+
+router = APIRouter(route_class=WireRoute)
+_UUID = re.compile(schemas.UUID_SHAPE)
+
+
+class InvalidSessionId(DomainError):
+    code = "INVALID_SESSION_ID"
+
+
+def session_id(identity: Annotated[str, Path(alias="id")]) -> str:
+    if not _UUID.fullmatch(identity):
+        problem = {"formErrors": [], "fieldErrors": {"id": ["Invalid uuid"]}}
+        raise InvalidSessionId("This is not a session id.", details=problem)
+    return identity.lower()
+
+
+def playback(request: Request) -> Playback:
+    return cast(Playback, request.app.state.playback)
+
+
+SessionId = Annotated[str, Depends(session_id)]
+Playing = Annotated[Playback, Depends(playback)]
+
+
+@router.get("/me/entitlement")
+async def entitlement(uow: Transaction, user: UserId, playing: Playing) -> schemas.EntitlementView:
+    return await playing.entitlement(uow, user)
+
+
+@router.post("/affirmations/generate")
+async def generate(
+    body: schemas.GenerateRequest, uow: Transaction, user: UserId, playing: Playing
+) -> schemas.GeneratedAffirmations:
+    limits, _ = await limits_of(uow, playing.plans, user)
+    if not limits.own_sessions:
+        raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
+    lines = composer.compose(body.goal or "", body.struggle or "", body.session_type, body.count or 4)
+    return schemas.GeneratedAffirmations(affirmations=lines)
+
+
+@router.get("/sessions")
+async def list_sessions(uow: Transaction, user: UserId, page: Paging) -> schemas.SessionPage:
+    rows, more = page.cut(await sessions_page(uow, user, page.fetch, page.offset))
+    summaries = [schemas.SessionSummary(id=row.id, title=row.title, goal_tag=row.goal_tag) for row in rows]
+    return schemas.SessionPage(sessions=summaries, limit=page.limit, offset=page.offset, has_more=more)
+
+
+@router.post("/sessions", status_code=201)
+async def create_session(
+    body: schemas.DraftSession,
+    uow: Transaction,
+    user: UserId,
+    playing: Playing,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> schemas.CreatedSessionView:
+    key = idempotency_key or (body.local_draft_id.lower() if body.local_draft_id else None)
+    session, job = await commands.create_session(uow, playing.plans, user, body, key)
+    view = await _view(uow, session, user, playing)
+    return schemas.CreatedSessionView(**dict(view), audio_job_id=job.id if job else None)
+
+
+@router.get("/sessions/{id}")
+async def get_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.SessionView:
+    return await _view(uow, await readable_session(uow, identity, user), user, playing)
+
+
+@router.post("/sessions/{id}/ensure-audio")
+async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> schemas.AudioState:
+    session = await readable_session(uow, identity, user)
+    job = await commands.request_audio(uow, session)
+    return schemas.AudioState(status="pending", job_id=job.id) if job else schemas.AudioState(status="ready")
+
+
+@router.get("/jobs/{id}")
+async def get_job(identity: Annotated[str, Path(alias="id")], uow: Transaction, user: UserId) -> schemas.JobAnswer:
+    if not _UUID.fullmatch(identity):
+        raise NotFound("There is no such job.")
+    job = await readable_job(uow, identity.lower(), user)
+    return schemas.JobAnswer(job=_job_view(job))
+
+
+@router.get("/sessions/{id}/playback-bundle")
+async def playback_bundle(
+    identity: SessionId, uow: Transaction, user: UserId, playing: Playing
+) -> schemas.BundleAnswer:
+    session = await readable_session(uow, identity, user)
+    return schemas.BundleAnswer(bundle=await playing.bundle(uow, session, user))
+
+
+@router.post("/sessions/{id}/start")
+async def start_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.StartAnswer:
+    session = await readable_session(uow, identity, user)
+    if await current_audio(uow, session) is None:
+        raise AudioNotReady(session.id)
+    await grant_start(uow, playing.plans, user, session)
+    bundle = await playing.bundle(uow, session, user)
+    return schemas.StartAnswer(bundle=bundle, entitlement=await playing.entitlement(uow, user))
+
+
+@router.get("/play/{grant}", status_code=302, response_class=RedirectResponse)
+@router.head("/play/{grant}", status_code=302, response_class=RedirectResponse, include_in_schema=False)
+async def play(grant: str, uow: Transaction, _: AnyCaller, playing: Playing) -> RedirectResponse:
+    found = await valid_grant(uow, commands.hash_of_token(grant), uow.now)
+    if found is None:
+        raise NotFound("This play link is not valid any more; ask for the session again.")
+    session = await readable_session(uow, found.session_id, found.user_id)
+    audio = await current_audio(uow, session)
+    if audio is None:
+        raise AudioNotReady(session.id)
+    await grant_start(uow, playing.plans, found.user_id, session)
+    return RedirectResponse(await playing.urls.url(audio.audio_key), 302, {"Cache-Control": "no-store"})
+
+
+@router.get("/voices")
+async def voices(_: UserId) -> schemas.VoicesAnswer:
+    return schemas.VoicesAnswer(voices=list(VOICES))
+
+
+async def _view(uow: Transaction, session: Session, user: str, playing: Playback) -> schemas.SessionView:
+    return schemas.SessionView(
+        id=session.id,
+        owner_user_id=session.owner_user_id,
+        source=session.source,
+        title=session.title,
+        goal_tag=session.goal_tag,
+        affirmations=await lines_of(uow, session.id),
+        voice_id=session.voice_id,
+        frequency_hz=session.frequency_hz,
+        brainwave_state=session.brainwave_state,
+        solfeggio_hz=session.solfeggio_hz,
+        audio=await playing.audio_view(uow, session, user),
+        created_at=session.created_at,
+        updated_at=session.updated_at,
+    )
+
+
+def _job_view(job: Job) -> schemas.JobView:
+    done = json.dumps({"sessionId": job.session_id}) if job.status == "completed" else None
+    return schemas.JobView(
+        id=job.id,
+        status=job.status,
+        stage=job.stage,
+        percent=job.percent,
+        payload=json.dumps({"sessionId": job.session_id}),
+        result=done,
+        error=job.error if job.status == "failed" else None,
+        attempts=job.attempts,
+        retry_after_seconds=1 if job.status in ("pending", "processing") else None,
+        session_id=job.session_id,
+        user_id=job.user_id,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )

@@ -1,0 +1,84 @@
+"""URLs under which audio is heard: signed for CloudFront, or presigned by S3 where no CDN is set up.
+
+CloudFront's canned policy, as AWS documents it: the policy names the URL and its last second, the signature is made
+over the policy's exact bytes and sent base64 with ``+=/`` replaced by ``-_~``.
+"""
+
+import base64
+from typing import Protocol
+from urllib.parse import quote
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from common.clock import Clock
+from media.settings import MediaSettings
+from media.storage import ObjectStorage
+
+STEP_SECONDS = 3600
+"""Expiries are rounded up to full hours, so that a client asking twice gets the same URL and its cache works."""
+
+_URL_SAFE = str.maketrans("+=/", "-_~")
+
+
+class AudioUrls(Protocol):
+    async def url(self, key: str) -> str:
+        """An absolute URL for the object, good for the configured time."""
+        ...
+
+
+class CloudFrontUrls:
+    """``origin`` is the CDN's scheme and host. RSA keys sign with SHA-1, which is what CloudFront takes by default."""
+
+    def __init__(self, origin: str, key_pair_id: str, private_key: str, *, ttl_seconds: int, clock: Clock) -> None:
+        self._origin = origin
+        self._key_pair_id = key_pair_id
+        self._ttl = ttl_seconds
+        self._clock = clock
+        key = serialization.load_pem_private_key(private_key.replace("\\n", "\n").encode(), None)
+        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            raise ValueError("CLOUDFRONT_PRIVATE_KEY must be an RSA or an EC P-256 key in PEM")
+        self._key = key
+
+    async def url(self, key: str) -> str:
+        resource = f"{self._origin}/{quote(key)}"
+        expires = expiry(self._clock().timestamp(), self._ttl)
+        until = f'{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}'
+        policy = f'{{"Statement":[{{"Resource":"{resource}","Condition":{until}}}]}}'
+        signature = base64.b64encode(self._sign(policy.encode())).decode().translate(_URL_SAFE)
+        return f"{resource}?Expires={expires}&Signature={signature}&Key-Pair-Id={self._key_pair_id}"
+
+    def _sign(self, policy: bytes) -> bytes:
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            return self._key.sign(policy, padding.PKCS1v15(), hashes.SHA1())
+        return self._key.sign(policy, ec.ECDSA(hashes.SHA1()))
+
+
+class PresignedUrls:
+    def __init__(self, storage: ObjectStorage, *, ttl_seconds: int) -> None:
+        self._storage = storage
+        self._ttl = ttl_seconds
+
+    async def url(self, key: str) -> str:
+        return await self._storage.presigned_url(key, self._ttl)
+
+
+def expiry(now: float, ttl_seconds: int) -> int:
+    """Unix seconds: at least ``ttl_seconds`` from now, at most an hour more."""
+    step = min(STEP_SECONDS, ttl_seconds)
+    return int(-(-(now + ttl_seconds) // step) * step)
+
+
+def audio_urls(settings: MediaSettings, storage: ObjectStorage, clock: Clock) -> AudioUrls:
+    """The way this installation delivers audio."""
+    if settings.cloudfront_key_pair_id is None or settings.cloudfront_private_key is None:
+        return PresignedUrls(storage, ttl_seconds=settings.media_url_ttl_seconds)
+    domain = settings.cloudfront_domain or ""
+    origin = domain.rstrip("/") if "://" in domain else f"https://{domain}"
+    return CloudFrontUrls(
+        origin,
+        settings.cloudfront_key_pair_id,
+        settings.cloudfront_private_key.get_secret_value(),
+        ttl_seconds=settings.media_url_ttl_seconds,
+        clock=clock,
+    )

@@ -1,0 +1,214 @@
+"""Media's tables, and the rules that need nothing but a row."""
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import Column, Date, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from common.contracts.media import AudioFailed, AudioGenerated, AudioRequested, SessionCreated, SessionSource
+from common.db.tables import moment, optional_moment, schema_registry
+
+
+class Base(SQLModel, registry=schema_registry("media")):
+    """Media's tables."""
+
+
+LEASE = timedelta(seconds=20)
+MAXIMUM_ATTEMPTS = 3
+COOL_DOWN = timedelta(minutes=10)
+"""How long a session that failed for good keeps its failed job before a new one is made."""
+
+
+class Session(Base, table=True):
+    """A session of the catalogue (no owner) or of a user. ``version`` counts its changes."""
+
+    __tablename__ = "session"
+    __table_args__ = (
+        Index("uq_session_owner_user_id_idempotency_key", "owner_user_id", "idempotency_key", unique=True),
+        Index("ix_session_owner_user_id_created_at", "owner_user_id", "created_at"),
+        Index("ix_session_catalog", "created_at", postgresql_where=text("owner_user_id IS NULL")),
+    )
+
+    id: str = Field(primary_key=True)
+    owner_user_id: str | None = None
+    source: str
+    title: str
+    goal_tag: str | None = None
+    voice_id: str
+    frequency_hz: float | None = None
+    brainwave_state: str | None = None
+    solfeggio_hz: float | None = None
+    lines_hash: str
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    version: int = 1
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
+
+    def readable_by(self, user_id: str) -> bool:
+        return self.owner_user_id is None or self.owner_user_id == user_id
+
+    def created(self) -> SessionCreated:
+        source = cast(SessionSource, self.source)
+        return SessionCreated(session_id=self.id, user_id=self.owner_user_id, source=source, sequence=self.version)
+
+
+class SessionLine(Base, table=True):
+    __tablename__ = "session_line"
+
+    session_id: str = Field(primary_key=True, foreign_key="media.session.id", ondelete="CASCADE")
+    position: int = Field(primary_key=True)
+    text: str
+
+
+class SessionAudio(Base, table=True):
+    """The finished file of a session, with what was measured on it."""
+
+    __tablename__ = "session_audio"
+
+    session_id: str = Field(primary_key=True, foreign_key="media.session.id", ondelete="CASCADE")
+    audio_key: str
+    lines_hash: str
+    duration_ms: int
+    loudness_lufs: float
+    true_peak_dbtp: float
+    size_bytes: int
+    sha256: str
+    engine: str
+    segments: list[dict[str, int]] = Field(sa_column=Column(JSONB, nullable=False))
+    generated_at: datetime = moment()
+
+
+class Job(Base, table=True):
+    """One rendering of one session: pending → processing → completed | failed.
+
+    A claim is a lease under a token of its own; whoever lost the lease can neither finish nor fail the job.
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index(
+            "uq_job_open_session_id",
+            "session_id",
+            unique=True,
+            postgresql_where=text("status IN ('pending', 'processing')"),
+        ),
+        Index("ix_job_due", "available_at", postgresql_where=text("status IN ('pending', 'processing')")),
+        Index("ix_job_session_id_created_at", "session_id", "created_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    session_id: str = Field(foreign_key="media.session.id", ondelete="CASCADE")
+    user_id: str | None = None
+    lines_hash: str
+    status: str = "pending"
+    stage: str = "waiting"
+    percent: int = 0
+    attempts: int = 0
+    error_code: str | None = None
+    error: str | None = None
+    lease_token: str | None = None
+    available_at: datetime = moment()
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
+    started_at: datetime | None = optional_moment()
+    finished_at: datetime | None = optional_moment()
+
+    def requested(self, sequence: int) -> AudioRequested:
+        return AudioRequested(
+            job_id=self.id,
+            session_id=self.session_id,
+            user_id=self.user_id,
+            lines_hash=self.lines_hash,
+            sequence=sequence,
+        )
+
+    def complete(self, audio: SessionAudio, now: datetime, sequence: int) -> AudioGenerated:
+        self.status, self.stage, self.percent = "completed", "done", 100
+        self.lease_token, self.error, self.error_code = None, None, None
+        self.updated_at = self.finished_at = now
+        return AudioGenerated(
+            job_id=self.id,
+            session_id=self.session_id,
+            user_id=self.user_id,
+            audio_key=audio.audio_key,
+            duration_ms=audio.duration_ms,
+            loudness_lufs=audio.loudness_lufs,
+            true_peak_dbtp=audio.true_peak_dbtp,
+            bytes=audio.size_bytes,
+            sha256=audio.sha256,
+            sequence=sequence,
+        )
+
+    def fail(self, code: str, message: str, now: datetime, *, final: bool, sequence: int) -> AudioFailed | None:
+        """Another attempt later with back-off, or the end of the job after the last one."""
+        self.error_code, self.error, self.lease_token, self.updated_at = code, message, None, now
+        if not final and self.attempts < MAXIMUM_ATTEMPTS:
+            self.status, self.stage, self.percent = "pending", "waiting", 0
+            self.available_at = now + timedelta(seconds=2 * 4 ** (self.attempts - 1))
+            return None
+        self.status, self.finished_at = "failed", now
+        return AudioFailed(
+            job_id=self.id,
+            session_id=self.session_id,
+            user_id=self.user_id,
+            code=code,
+            message=message,
+            attempts=self.attempts,
+            sequence=sequence,
+        )
+
+    def cooling_down(self, now: datetime) -> bool:
+        return self.status == "failed" and self.finished_at is not None and now - self.finished_at < COOL_DOWN
+
+
+class Entitlement(Base, table=True):
+    """Billing's SubscriptionChanged, the newest of each user."""
+
+    __tablename__ = "entitlement"
+
+    user_id: str = Field(primary_key=True)
+    plan: str
+    status: str
+    store: str | None = None
+    source: str
+    will_renew: bool = False
+    sequence: int
+    expires_at: datetime | None = optional_moment()
+    renews_at: datetime | None = optional_moment()
+    updated_at: datetime = moment()
+
+
+class DailyUse(Base, table=True):
+    """How often a user used the free tier on a UTC day. The row is the lock that no race can pass."""
+
+    __tablename__ = "daily_use"
+
+    user_id: str = Field(primary_key=True)
+    day: Any = Field(sa_column=Column(Date, primary_key=True))
+    starts: int = 0
+    creations: int = 0
+
+
+class SessionStart(Base, table=True):
+    """A user's first start of a session on a UTC day; repeats on the same day are free."""
+
+    __tablename__ = "session_start"
+
+    user_id: str = Field(primary_key=True)
+    day: Any = Field(sa_column=Column(Date, primary_key=True))
+    session_id: str = Field(primary_key=True)
+    started_at: datetime = moment()
+
+
+class PlayGrant(Base, table=True):
+    """Lets whoever holds the token start one session in one user's name, for a while. Only the token's hash is kept."""
+
+    __tablename__ = "play_grant"
+
+    token_hash: str = Field(primary_key=True)
+    user_id: str
+    session_id: str = Field(foreign_key="media.session.id", ondelete="CASCADE")
+    expires_at: datetime = moment(index=True)

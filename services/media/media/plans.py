@@ -1,0 +1,59 @@
+"""What each plan allows, as data. `/me/entitlement` shows these limits and the commands enforce the same ones."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from common.errors import DomainError
+
+UNLIMITED = 2**53 - 1
+"""How the app is told that something has no limit."""
+
+FreeTier = Literal["catalog", "create"]
+Counted = Literal["starts", "creations"]
+
+
+class EntitlementRequired(DomainError):
+    status, code = 403, "ENTITLEMENT_REQUIRED"
+
+
+class FreeLimitReached(DomainError):
+    status, code = 403, "FREE_LIMIT_REACHED"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``daily`` is how many ``counted`` uses a UTC day allows."""
+
+    own_sessions: bool
+    daily: int
+    counted: Counted
+    offline_downloads: bool
+    session_seconds: int = UNLIMITED
+
+
+PRO = Limits(own_sessions=True, daily=UNLIMITED, counted="starts", offline_downloads=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """The plan table of this installation."""
+
+    free_tier: FreeTier
+    free_daily: int
+
+    def limits(self, pro: bool) -> Limits:
+        if pro:
+            return PRO
+        creates = self.free_tier == "create"
+        return Limits(
+            own_sessions=creates,
+            daily=self.free_daily,
+            counted="creations" if creates else "starts",
+            offline_downloads=False,
+        )
+
+
+def is_pro(plan: str, status: str, expires_at: datetime | None, now: datetime) -> bool:
+    """Access is a function of time: a paid plan whose end has passed is free, whatever event is missing."""
+    return plan == "pro" and status in ("active", "grace") and (expires_at is None or expires_at > now)

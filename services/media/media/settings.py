@@ -1,0 +1,37 @@
+"""What media reads from the environment."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from common.settings import DatabaseSettings, read_as
+
+
+class MediaSettings(DatabaseSettings):
+    model_config = read_as("media")
+    service: ClassVar[str] = "media"
+
+    aws_access_key_id: SecretStr | None = Field(None, description="S3 key id; default: the machine's own role")
+    aws_secret_access_key: SecretStr | None = Field(None, description="S3 secret key; goes with the key id")
+    aws_region: str = Field("us-east-1", description="the bucket's region")
+    aws_s3_bucket_name: str = Field(min_length=3, description="private bucket of all audio")
+    aws_endpoint_url_s3: str | None = Field(None, description="address of an S3-compatible server; default: AWS")
+    cloudfront_domain: str | None = Field(None, description="host of every audio URL; a full origin for tests")
+    cloudfront_key_pair_id: str | None = Field(None, description="id of the public key the CDN trusts")
+    cloudfront_private_key: SecretStr | None = Field(None, description="PEM (RSA or EC P-256) that signs audio URLs")
+    media_url_ttl_seconds: int = Field(86400, ge=60, le=604800, description="how long an audio URL stays good")
+    media_free_tier: Literal["catalog", "create"] = Field(
+        "catalog", description="`catalog`: free users start catalogue sessions; `create`: they create sessions"
+    )
+    media_free_daily_sessions: int = Field(2, ge=0, le=1000, description="what a free user may use a UTC day")
+    public_url: str = Field("http://127.0.0.1:8787", description="the address clients see; play grants lead there")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "MediaSettings":
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            raise ValueError("set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither")
+        if (self.cloudfront_key_pair_id is None) != (self.cloudfront_private_key is None):
+            raise ValueError("set both CLOUDFRONT_KEY_PAIR_ID and CLOUDFRONT_PRIVATE_KEY, or neither")
+        if self.cloudfront_key_pair_id is not None and self.cloudfront_domain is None:
+            raise ValueError("CLOUDFRONT_KEY_PAIR_ID signs URLs of CLOUDFRONT_DOMAIN: set it too")
+        return self

@@ -1,0 +1,130 @@
+"""Where audio is kept: an S3 bucket nobody but us and the CDN can read."""
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import Unavailable
+from media.settings import MediaSettings
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "public, max-age=300, must-revalidate"
+
+
+class StorageUnavailable(Unavailable):
+    """The object store did not answer, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    size: int
+    sha256: str | None
+
+
+class ObjectStorage(Protocol):
+    """Every method raises StorageUnavailable when the store cannot be reached or refuses."""
+
+    async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None: ...
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def head(self, key: str) -> StoredObject | None: ...
+
+    async def presigned_url(self, key: str, seconds: int) -> str: ...
+
+
+class S3Storage:
+    """S3 or a server that speaks it. ``async with S3Storage(settings)``; checksums are verified by the store."""
+
+    def __init__(self, settings: MediaSettings) -> None:
+        key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
+        self._bucket = settings.aws_s3_bucket_name
+        self._options: dict[str, Any] = {
+            "region_name": settings.aws_region,
+            "endpoint_url": settings.aws_endpoint_url_s3,
+            "aws_access_key_id": key.get_secret_value() if key else None,
+            "aws_secret_access_key": secret.get_secret_value() if secret else None,
+            "config": AioConfig(
+                connect_timeout=3,
+                read_timeout=20,
+                retries={"max_attempts": 4, "mode": "standard"},
+                max_pool_connections=32,
+                signature_version="s3v4",
+                s3={"addressing_style": "path" if settings.aws_endpoint_url_s3 else "virtual"},
+            ),
+        }
+        self._client: Any = None
+
+    async def __aenter__(self) -> "S3Storage":
+        self._context = get_session().create_client("s3", **self._options)
+        self._client = await self._context.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._context.__aexit__(*error)
+        self._client = None
+
+    async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
+        digest = hashlib.sha256(data)
+        async with _reported("store audio"):
+            await self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                CacheControl=cache_control,
+                ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
+                Metadata={"sha256": digest.hexdigest()},
+            )
+
+    async def get(self, key: str) -> bytes | None:
+        async with _reported("read audio"):
+            try:
+                answer = await self._client.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _status(error) == 404:
+                    return None
+                raise
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+                return data
+
+    async def head(self, key: str) -> StoredObject | None:
+        async with _reported("look for audio"):
+            try:
+                answer = await self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _status(error) == 404:
+                    return None
+                raise
+            return StoredObject(answer["ContentLength"], answer["Metadata"].get("sha256"))
+
+    async def presigned_url(self, key: str, seconds: int) -> str:
+        parameters = {"Bucket": self._bucket, "Key": key}
+        url: str = await self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
+        return url
+
+    async def check(self) -> str | None:
+        """Readiness: None when the bucket answers."""
+        async with _reported("reach the bucket"):
+            await self._client.head_bucket(Bucket=self._bucket)
+        return None
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+@asynccontextmanager
+async def _reported(what: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
+        raise StorageUnavailable(f"The audio store could not {what}.") from error
