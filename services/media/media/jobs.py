@@ -39,7 +39,7 @@ _CLAIM = text("""
     WHERE id = (
         SELECT id FROM media.job
         WHERE status IN ('pending', 'processing') AND available_at <= :now
-        ORDER BY available_at, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        ORDER BY user_id IS NULL, available_at, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id
 """)
 
