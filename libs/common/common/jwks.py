@@ -216,10 +216,10 @@ def read_key_set(document: bytes, algorithms: Collection[str]) -> dict[str, list
     return keys
 
 
-async def fetch_document(url: str) -> bytes:
+async def fetch_document(url: str, timeout: aiohttp.ClientTimeout = _TIMEOUT) -> bytes:
     """GETs at most MAXIMUM_DOCUMENT bytes, without redirects, cookies or proxies, within 4 seconds."""
     async with (
-        aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as http,
+        aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http,
         http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response,
     ):
         if response.status != 200:

@@ -16,10 +16,6 @@ class ClientGone(Exception):
     """The client went away before it had its answer."""
 
 
-class AlreadySent(ConnectionError):
-    """A body that streamed through cannot be sent a second time."""
-
-
 class RequestBody:
     """Iterates over the body's chunks once. After it is read, ``client_gone`` waits for the client to leave."""
 
@@ -28,7 +24,6 @@ class RequestBody:
         self._receive = receive
         self._limit = limit
         self._taken = 0
-        self._begun = False
         self._complete = asyncio.Event()
         self.fault: ClientGone | PayloadTooLarge | None = None
         """Why the body ended before its end, which the HTTP client reports as an error of its own."""
@@ -42,10 +37,6 @@ class RequestBody:
             self._complete.set()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Raises AlreadySent the second time: the HTTP client may repeat a PUT that met a closing socket."""
-        if self._begun:
-            raise AlreadySent
-        self._begun = True
         return self._chunks()
 
     async def _chunks(self) -> AsyncIterator[bytes]:

@@ -82,7 +82,7 @@ def issuer_of_publishable_key(key: str) -> str:
     except ValueError:
         host = ""
     if not host.endswith("$") or not _HOST.fullmatch(host[:-1]):
-        raise ValueError("CLERK_PUBLISHABLE_KEY is malformed: copy it from the Clerk dashboard")
+        raise ValueError("malformed publishable key: copy it from the Clerk dashboard")
     return f"https://{host[:-1]}"
 
 

@@ -32,6 +32,10 @@ UPSTREAM_FAILURES = Counter("upstream_failures_total", "Requests a service did n
 log = logger("forwarding")
 
 
+class Unanswered(aiohttp.ClientError):
+    """The service closed the socket instead of answering."""
+
+
 class Forwarder:
     """Sends requests to the service of their route. ``async with`` opens and closes the pool."""
 
@@ -48,6 +52,7 @@ class Forwarder:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_NO_DEFAULTS,
+            middlewares=(_sent_once,),
         )
         return self
 
@@ -115,9 +120,20 @@ class Forwarder:
             except _UNANSWERED as error:
                 if body.fault:
                     raise body.fault from None
-                if attempt == 2 or method not in ("GET", "HEAD") or body.expected or isinstance(error, TimeoutError):
+                harmless = method in ("GET", "HEAD") and not body.expected
+                if attempt == 2 or not harmless or isinstance(error, TimeoutError):
                     raise _unavailable(route, error) from None
         raise AssertionError("the second attempt answers or raises")
+
+
+async def _sent_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps the HTTP client from repeating a PUT or DELETE by itself: what is sent again is decided here."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Unanswered(f"{type(error).__name__}: {error}") from error
 
 
 async def _relay(answer: aiohttp.ClientResponse, send: Send, route: Route, *, head: bool) -> None:

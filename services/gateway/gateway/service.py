@@ -44,8 +44,8 @@ class Gateway:
 
 
 def build_gateway(settings: GatewaySettings) -> Gateway:
-    rotation = settings.rotation_key()
-    issuer = InternalTokenIssuer(settings.signing_key(), also_published=[rotation] if rotation else [])
+    rotation = settings.rotation_key
+    issuer = InternalTokenIssuer(settings.signing_key, also_published=[rotation] if rotation else [])
     keys = clerk_keys(settings)
     verifier = ClerkVerifier(
         keys,
@@ -69,7 +69,7 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
 
 
 def clerk_keys(settings: GatewaySettings) -> Keys:
-    bootstrap = settings.bootstrap_key()
+    bootstrap = settings.bootstrap_key
     if settings.jwks_url is not None:
         return JwksClient(settings.jwks_url, source="clerk", algorithms={"RS256"}, bootstrap=bootstrap)
     return StaticKeys([bootstrap] if bootstrap else [], any_kid=True)

@@ -1,0 +1,103 @@
+"""The gateway as operators run it: a process, its settings from the environment, its ports and its end."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from embedded.processes import free_ports
+from tests.support.running_gateway import KeyServer
+from tests.support.token_forge import TokenForge, new_p256_pem
+
+
+def environment(**settings: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "GATEWAY_SIGNING_KEY": new_p256_pem(), **settings}
+
+
+def api(port: int) -> list[str]:
+    return [sys.executable, "-m", "gateway", "api", "--port", str(port)]
+
+
+def port_pair() -> int:
+    """A free port whose hundredth successor is free too."""
+    taken = set(free_ports(40))
+    return next(port for port in taken if port < 65_000 and _is_free(port + 100))
+
+
+def _is_free(port: int) -> bool:
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_it_serves_says_it_is_ready_and_leaves_when_told() -> None:
+    async with KeyServer() as keys, aiohttp.ClientSession() as http, asyncio.timeout(60):
+        forge = TokenForge("https://clerk.test")
+        keys.document = forge.key_set()
+        port = port_pair()
+        settings = environment(CLERK_ISSUERS=forge.issuer, CLERK_JWKS_URL=keys.jwks_url)
+        process = await asyncio.create_subprocess_exec(*api(port), env=settings, stderr=asyncio.subprocess.PIPE)
+        assert process.stderr is not None
+        while json.loads(await process.stderr.readline())["event"] != "api_started":
+            continue
+        async with http.get(f"http://127.0.0.1:{port}/health") as answer:
+            assert await answer.json() == {"ok": True}
+        async with http.get(f"http://127.0.0.1:{port + 100}/.well-known/jwks.json") as answer:
+            assert len((await answer.json())["keys"]) == 1
+        process.send_signal(signal.SIGTERM)
+        await process.stderr.read()
+        assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "settings, complaint",
+    [
+        ({}, "gateway: settings: set CLERK_PUBLISHABLE_KEY"),
+        ({"GATEWAY_SIGNING_KEY": ""}, "gateway: GATEWAY_SIGNING_KEY: Field required"),
+        (
+            {"CLERK_ISSUERS": "https://a.test", "CLERK_JWKS_URL": "https://a.test/k", "GATEWAY_DEVELOPMENT_USER": "u"},
+            "gateway: settings: GATEWAY_DEVELOPMENT_USER is refused",
+        ),
+    ],
+    ids=["nobody to trust", "no key", "development user in production"],
+)
+def test_a_bad_set_of_settings_ends_it_with_the_reason(
+    settings: dict[str, str], complaint: str, tmp_path: Path
+) -> None:
+    ran = subprocess.run(
+        api(8787), env=environment(**settings), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (78, "")
+    assert complaint in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+async def test_a_taken_port_is_one_line_with_the_way_out(tmp_path: Path) -> None:
+    async with KeyServer({}) as keys:
+        settings = environment(CLERK_ISSUERS="https://a.test", CLERK_JWKS_URL=keys.jwks_url)
+        process = await asyncio.create_subprocess_exec(
+            *api(keys.port), env=settings, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+    complaint = said.decode().strip().splitlines()[-1]
+    assert process.returncode == 1
+    assert complaint.startswith(f"gateway: port {keys.port} on 127.0.0.1 cannot be used")
+    assert "--port" in complaint
+
+
+def test_documents_of_services_become_one(tmp_path: Path) -> None:
+    operation = {"responses": {"200": {"description": "ok"}}}
+    document = tmp_path / "media.json"
+    document.write_text(json.dumps({"paths": {"/voices": {"get": operation}, "/inside": {"get": operation}}}))
+    ran = subprocess.run(
+        [sys.executable, "-m", "gateway", "openapi", str(document)],
+        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(ran.stdout)["paths"].keys() == {"/health", "/voices"}

@@ -1,0 +1,255 @@
+"""Hostile session tokens by name; each would be accepted by some verifier somewhere. The gateway refuses every one."""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from embedded.session_tokens import base64url, rsa_jwk
+from tests.support.token_forge import ABSENT, TokenForge, as_json, new_rsa_key, public_bytes
+
+Forging = Callable[[TokenForge], str]
+
+OTHER_KEY = new_rsa_key()
+P384_KEY = ec.generate_private_key(ec.SECP384R1())
+
+
+def _header(**changes: object) -> Forging:
+    return lambda forge: forge.token(changes)
+
+
+def _claims(**changes: object) -> Forging:
+    return lambda forge: forge.token(**changes)
+
+
+def _at(**offsets: float) -> Forging:
+    """Claims that are so many seconds from now."""
+    return lambda forge: forge.token(**{name: int(time.time() + offset) for name, offset in offsets.items()})
+
+
+def _raw(header: bytes | None = None, payload: bytes | None = None) -> Forging:
+    def forging(forge: TokenForge) -> str:
+        return forge.signed(header or as_json(forge.header()), payload or as_json(forge.claims()))
+
+    return forging
+
+
+def _hmac(secret: Callable[[TokenForge], bytes]) -> Forging:
+    def forging(forge: TokenForge) -> str:
+        header, payload = as_json(forge.header(alg="HS256")), as_json(forge.claims())
+        return forge.signed(header, payload, lambda message: hmac.digest(secret(forge), message, hashlib.sha256))
+
+    return forging
+
+
+def _unsigned(algorithm: object) -> Forging:
+    def forging(forge: TokenForge) -> str:
+        return f"{base64url(as_json(forge.header(alg=algorithm)))}.{base64url(as_json(forge.claims()))}."
+
+    return forging
+
+
+def _rsa_with(algorithm: str, digest: hashes.HashAlgorithm, *, pss: bool = False) -> Forging:
+    def forging(forge: TokenForge) -> str:
+        scheme = padding.PSS(padding.MGF1(digest), digest.digest_size) if pss else padding.PKCS1v15()
+        header, payload = as_json(forge.header(alg=algorithm)), as_json(forge.claims())
+        return forge.signed(header, payload, lambda message: forge.key.sign(message, scheme, digest))
+
+    return forging
+
+
+def _respelled(change: Callable[[str], str]) -> Forging:
+    def forging(forge: TokenForge) -> str:
+        content, signature = forge.token().rsplit(".", 1)
+        return f"{content}.{change(signature)}"
+
+    return forging
+
+
+def _next_in_alphabet(signature: str) -> str:
+    """The same bytes spelled with other padding bits: 256 bytes leave four unused bits in the last character."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return signature[:-1] + alphabet[alphabet.index(signature[-1]) + 1]
+
+
+def _payload_with(member: str) -> Forging:
+    """The genuine payload with a member written before its end, for JSON no serialiser would write."""
+    return lambda forge: _raw(payload=as_json(forge.claims())[:-1] + f",{member}}}".encode())(forge)
+
+
+def _replaced(name: str, spelled: str) -> Forging:
+    """The genuine payload with the value of one claim spelled out."""
+
+    def forging(forge: TokenForge) -> str:
+        payload = as_json(forge.claims(**{name: ABSENT}))[:-1] + f',"{name}":{spelled}}}'.encode()
+        return forge.signed(as_json(forge.header()), payload)
+
+    return forging
+
+
+def _swapped_payload(forge: TokenForge) -> str:
+    header, _, signature = forge.token().split(".")
+    return f"{header}.{base64url(as_json(forge.claims(sub='user_victim')))}.{signature}"
+
+
+def _cut(forge: TokenForge) -> str:
+    return forge.token()[:-100]
+
+
+def _own_key_in_header(forge: TokenForge) -> str:
+    header = forge.header(jwk=rsa_jwk(OTHER_KEY, forge.kid))
+    sign = TokenForge(forge.issuer, key=OTHER_KEY).rs256
+    return forge.signed(as_json(header), as_json(forge.claims()), sign)
+
+
+def _other_instance(forge: TokenForge) -> str:
+    return TokenForge("https://other.clerk.accounts.dev", key=OTHER_KEY, kid=forge.kid).token()
+
+
+def _same_key_other_issuer(forge: TokenForge) -> str:
+    return forge.token(iss="https://other.clerk.accounts.dev")
+
+
+def _prefix_issuer(forge: TokenForge) -> str:
+    return forge.token(iss=forge.issuer[:-1])
+
+
+def _listed_issuer(forge: TokenForge) -> str:
+    return forge.token(iss=[forge.issuer])
+
+
+def _slashed_issuer(forge: TokenForge) -> str:
+    return forge.token(iss=f"{forge.issuer}/")
+
+
+def _huge(forge: TokenForge) -> str:
+    return forge.token(note="x" * 7000)
+
+
+def _nested_header(forge: TokenForge) -> str:
+    """Unsigned: it must be refused before anything is verified."""
+    header = b'{"a":' + b"[" * 1000
+    return f"{base64url(header)}.{base64url(as_json(forge.claims()))}.AAAA"
+
+
+HOSTILE: dict[str, Forging] = {
+    **{f"A1 alg {name!r} without signature": _unsigned(name) for name in ("none", "None", "NONE", "nOnE", "")},
+    "A1 alg none with a signature": _header(alg="none"),
+    "A2 alg missing": _header(alg=ABSENT),
+    "A2 alg null": _header(alg=None),
+    "A2 alg list": _header(alg=["RS256"]),
+    "A2 alg object": _header(alg={"RS256": 1}),
+    "A3 alg substring": _header(alg="RS"),
+    "A4 HMAC with the public PEM": _hmac(lambda forge: public_bytes(forge.key)),
+    "A6 HMAC with the public DER": _hmac(lambda forge: public_bytes(forge.key, Encoding.DER)),
+    "A6 HMAC with the JWK": _hmac(lambda forge: as_json(rsa_jwk(forge.key, forge.kid))),
+    "A7 HMAC with an empty secret": _hmac(lambda forge: b""),
+    "A9 RS384": _rsa_with("RS384", hashes.SHA384()),
+    "A9 RS512": _rsa_with("RS512", hashes.SHA512()),
+    "A9 PS256": _rsa_with("PS256", hashes.SHA256(), pss=True),
+    "A9 EdDSA named": _header(alg="EdDSA"),
+    "A10 ES256 with a foreign key": lambda forge: forge.signed(
+        as_json(forge.header(alg="ES256")),
+        as_json(forge.claims()),
+        lambda message: P384_KEY.sign(message, ec.ECDSA(hashes.SHA256())),
+    ),
+    "A11 psychic signature": lambda forge: forge.signed(
+        as_json(forge.header(alg="ES256")), as_json(forge.claims()), lambda message: bytes(64)
+    ),
+    "A11 zero signature": lambda forge: forge.signed(
+        as_json(forge.header()), as_json(forge.claims()), lambda message: bytes(256)
+    ),
+    "A16 encrypted form": lambda forge: forge.token() + ".AAAA.AAAA",
+    "B1 kid walks the file system": _header(kid="../../../../dev/null"),
+    "B1 kid is SQL": _header(kid="x' UNION SELECT 'key"),
+    "B1 kid is a list": _header(kid=["ins_2forge"]),
+    "B1 kid is a number": _header(kid=1),
+    "B1 kid of 2 KB": _header(kid="k" * 2048),
+    "B2 kid unknown": _header(kid="ins_2unknown"),
+    "B2 kid missing": _header(kid=ABSENT),
+    "B7 jku": _header(jku="https://attacker.example/jwks.json"),
+    "B7 x5u": _header(x5u="https://attacker.example/cert.pem"),
+    "B7 x5c": _header(x5c=["AAAA"]),
+    "B7 own jwk": _own_key_in_header,
+    "B8 crit": _header(crit=["exp"]),
+    "B8 crit empty": _header(crit=[]),
+    "B9 b64": _header(b64=False),
+    "B9 zip": _header(zip="DEF"),
+    "B10 alg twice": lambda forge: _raw(header=b'{"alg":"none",' + as_json(forge.header())[1:])(forge),
+    "B10 sub twice": _payload_with('"sub":"user_victim"'),
+    "B11 typ of OAuth access tokens": _header(typ="at+jwt"),
+    "B11 typ number": _header(typ=123),
+    "B11 typ missing": _header(typ=ABSENT),
+    "B12 JWT template": _header(cat="cl_B7d4PD222AAA"),
+    "B12 machine token": _header(cat="cl_B7d4PD333AAA"),
+    "B12 cat is a list": _header(cat=["cl_B7d4PD111AAA"]),
+    "B12 machine subject": _claims(sub="mch_2abc"),
+    "B12 handshake": _claims(sub=ABSENT, sid=ABSENT, handshake=["__session=…"]),
+    "B12 no session": _claims(sid=ABSENT),
+    "B12 session of another kind": _claims(sid="client_2abc"),
+    "B13 another instance": _other_instance,
+    "B13 another issuer under our key": _same_key_other_issuer,
+    "B15 header nested": _nested_header,
+    "B16 payload nested": _raw(payload=b'{"a":' + b"[" * 1500 + b"]" * 1500 + b"}"),
+    "B17 header with a huge number": _raw(header=b'{"alg":"RS256","n":' + b"9" * 5000 + b"}"),
+    "B17 header with a byte order mark": lambda forge: _raw(header=b"\xef\xbb\xbf" + as_json(forge.header()))(forge),
+    "B17 header in UTF-16": lambda forge: _raw(header=json.dumps(forge.header()).encode("utf-16"))(forge),
+    "B17 header no JSON": _raw(header=b"RS256"),
+    "B17 header a list": _raw(header=b"[]"),
+    **{f"C1 {name} missing": _claims(**{name: ABSENT}) for name in ("exp", "iat", "nbf", "iss", "sub")},
+    "C2 exp text": _claims(exp="9999999999"),
+    "C3 exp fraction": _claims(exp=time.time() + 30.5),
+    "C3 exp 1e300": _replaced("exp", "1e300"),
+    "C3 exp of 4,000 digits": _replaced("exp", "9" * 4000),
+    "C3 a year": _at(exp=365 * 86400),
+    "C4 exp null": _claims(exp=None),
+    "C4 exp list": _claims(exp=[]),
+    "C4 exp object": _claims(exp={}),
+    **{f"C5 exp {spelled}": _replaced("exp", spelled) for spelled in ("Infinity", "-Infinity", "NaN", "1e999")},
+    "C6 expired": _at(exp=-6, iat=-66, nbf=-76),
+    "C8 exp true": _claims(exp=True),
+    "C8 nbf true": _claims(nbf=True),
+    "C9 not yet valid": _at(nbf=30),
+    "C10 nbf null": _claims(nbf=None),
+    "C10 iat list": _claims(iat=[]),
+    "C11 issued in the future": _at(iat=30, exp=90),
+    "C11 expires before it was issued": _at(iat=3, exp=2),
+    "C12 iss prefix": _prefix_issuer,
+    "C12 iss with a slash": _slashed_issuer,
+    "C12 iss list": _listed_issuer,
+    "C12 iss number": _claims(iss=1),
+    "C12 iss empty": _claims(iss=""),
+    **{f"C16 sub {value!r}": _claims(sub=value) for value in (1, ["user_2abc"], {"id": "user_2abc"}, None)},
+    "C17 sub empty": _claims(sub=""),
+    "C17 sub of another kind": _claims(sub="00000000-0000-0000-0000-000000000000"),
+    "C18 sub with NUL": _claims(sub="user_a\0b"),
+    "C18 sub with CRLF": _claims(sub="user_a\r\nX-User-Id: user_b"),
+    "C18 sub with a newline at its end": _claims(sub="user_a\n"),
+    "C18 sub with a look-alike": _claims(sub="user_\u0430dmin"),
+    "C18 sub with a lone surrogate": _replaced("sub", '"user_\\ud800"'),
+    "C18 sub of 5 KB": _claims(sub="user_" + "a" * 5000),
+    "C21 session pending": _claims(sts="pending"),
+    "C21 status unknown": _claims(sts=["active"]),
+    "C22 impersonation without a name": _claims(act={"iss": "x"}),
+    "C22 impersonation as text": _claims(act="user_admin"),
+    "C24 payload list": _raw(payload=b"[]"),
+    "C24 payload text": _raw(payload=b'"user_2abc"'),
+    "C24 payload null": _raw(payload=b"null"),
+    "C24 payload no JSON": _raw(payload=b"user_2abc"),
+    "D1 one part": lambda forge: base64url(as_json(forge.claims())),
+    "D1 two parts": lambda forge: forge.token().rsplit(".", 1)[0],
+    "D1 dots only": lambda forge: "..",
+    "D2 padded": _respelled(lambda signature: signature + "=="),
+    "D2 other alphabet": _respelled(lambda signature: signature.replace("-", "+").replace("_", "/") + "+"),
+    "D2 last character": _respelled(_next_in_alphabet),
+    "D2 junk inside": _respelled(lambda signature: signature[:8] + "!!!!" + signature[8:]),
+    "D3 signature cut": _cut,
+    "D3 payload swapped": _swapped_payload,
+    "D3 signed by another key": lambda forge: TokenForge(forge.issuer, key=OTHER_KEY, kid=forge.kid).token(),
+    "D6 larger than any session token": _huge,
+}
