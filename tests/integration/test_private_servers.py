@@ -146,7 +146,7 @@ async def test_servers_die_with_a_killed_owner_and_the_next_start_succeeds(tmp_p
         await store.start(tmp_path / "store", free_ports(1)[0])
         assert residents(tmp_path / "store", "weed") == [store.pid]
         async with store.client() as s3:
-            assert [item["Name"] for item in (await s3.list_buckets())["Buckets"]] == ["kept"]
+            assert "kept" in [item["Name"] for item in (await s3.list_buckets())["Buckets"]]
     finally:
         await store.stop(at_once=True)
         await database.stop()
