@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock environment broker
+.PHONY: help run test lint contracts lock environment broker
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,9 @@ lint: environment ## style, types, import rules, Docker files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@$(BIN)/python deploy/setup/docker_files.py
+
+contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
+	@$(BIN)/python deploy/setup/contracts.py
 
 lock: environment ## renew requirements.lock after a change of dependencies
 	$(BIN)/uv lock

@@ -1,9 +1,5 @@
-"""The AsyncAPI 3 document of every event, made from the classes.
+"""The AsyncAPI 3 document of every event, made from the classes."""
 
-``python -m common.contracts.asyncapi`` prints it.
-"""
-
-import json
 from typing import Any
 
 from common.contracts import billing, identity, media
@@ -28,6 +24,9 @@ def schema_of(event: type[Event]) -> dict[str, Any]:
 
 
 def document() -> dict[str, Any]:
+    """Raises ValueError when two events give one name to different schemas."""
+    shared: dict[str, Any] = {}
+    channels = {event.type: _channel(event, shared) for event in EVENTS}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -38,15 +37,18 @@ def document() -> dict[str, Any]:
             "a consumer keeps the highest `sequence` it has seen of a subject.",
         },
         "defaultContentType": "application/cloudevents+json",
-        "channels": {event.type: _channel(event) for event in EVENTS},
+        "channels": channels,
         "operations": {f"publish.{event.type}": _operation(event) for event in EVENTS},
+        "components": {"schemas": dict(sorted(shared.items()))},
     }
 
 
-def _channel(event: type[Event]) -> dict[str, Any]:
+def _channel(event: type[Event], shared: dict[str, Any]) -> dict[str, Any]:
     return {
         "address": event.type,
-        "messages": {event.__name__: {"name": event.type, "summary": _summary(event), "payload": _envelope(event)}},
+        "messages": {
+            event.__name__: {"name": event.type, "summary": _summary(event), "payload": _envelope(event, shared)}
+        },
         "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": "events", "type": "topic", "durable": True}}},
     }
 
@@ -64,7 +66,16 @@ def _summary(event: type[Event]) -> str:
     return own.strip().splitlines()[0]
 
 
-def _envelope(event: type[Event]) -> dict[str, Any]:
+def _data(event: type[Event], shared: dict[str, Any]) -> dict[str, Any]:
+    """The data's schema; what it refers to moves to ``shared``, because references start at the document's root."""
+    schema = event.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+    for name, part in schema.pop("$defs", {}).items():
+        if shared.setdefault(name, part) != part:
+            raise ValueError(f"two events describe {name} differently")
+    return schema
+
+
+def _envelope(event: type[Event], shared: dict[str, Any]) -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "type": "object",
@@ -81,10 +92,6 @@ def _envelope(event: type[Event]) -> dict[str, Any]:
             "traceparent": text,
             "correlationid": text,
             "causationid": text,
-            "data": schema_of(event),
+            "data": _data(event, shared),
         },
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(document(), indent=2))
