@@ -166,7 +166,7 @@ class Product:
         await self._start_gateway({f"{name}_url": f"http://{HOST}:{port}" for name, port in ports.items()})
         self._tell(f"gateway at {self.url}, before " + ", ".join(f"{name} :{port}" for name, port in ports.items()))
 
-    async def _start_gateway(self, upstreams: dict[str, str]) -> None:
+    async def _start_gateway(self, upstreams: dict[str, Any]) -> None:
         settings = GatewaySettings(
             **_mode(),
             **upstreams,

@@ -14,33 +14,33 @@ _SCHEMAS = Path(__file__).parents[2] / "postgres" / "schemas.sql"
 _VARIABLE = re.compile(r":'(\w+)'")
 
 
-async def prepare(server: PrivatePostgres, secrets: KeptSecrets) -> dict[str, str]:
+async def prepare(server: PrivatePostgres, secrets: KeptSecrets, *, name: str = NAME) -> dict[str, str]:
     """Makes what is missing; the database URL of each service and of ``bus``, each with a role of its own."""
-    await _make_database(server)
-    session = await asyncpg.connect(server.url(NAME))
+    await _make_database(server, name)
+    session = await asyncpg.connect(server.url(name))
     try:
         statements = _VARIABLE.sub(lambda found: _literal(secrets.text(found[1])), _SCHEMAS.read_text())
         await session.execute(statements)
-        await session.execute(_bus_role(secrets.text("bus_password")))
+        await session.execute(_bus_role(name, secrets.text("bus_password")))
     finally:
         await session.close()
-    return {name: server.url(NAME, name, secrets.text(f"{name}_password")) for name in (*SERVICES, "bus")}
+    return {role: server.url(name, role, secrets.text(f"{role}_password")) for role in (*SERVICES, "bus")}
 
 
-async def _make_database(server: PrivatePostgres) -> None:
+async def _make_database(server: PrivatePostgres, name: str) -> None:
     session = await asyncpg.connect(server.url())
     try:
-        if not await session.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", NAME):
-            await session.execute(f"CREATE DATABASE {NAME}")
+        if not await session.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+            await session.execute(f'CREATE DATABASE "{name}"')
     finally:
         await session.close()
 
 
-def _bus_role(password: str) -> str:
+def _bus_role(database: str, password: str) -> str:
     return f"""
         DO $$ BEGIN CREATE ROLE bus; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
         ALTER ROLE bus WITH LOGIN PASSWORD {_literal(password)};
-        GRANT CONNECT ON DATABASE {NAME} TO bus;
+        GRANT CONNECT ON DATABASE "{database}" TO bus;
         CREATE SCHEMA IF NOT EXISTS bus AUTHORIZATION bus;
     """
 

@@ -197,7 +197,7 @@ class Journey:
     async def _until(self, what: str, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                while not await condition():
+                while not await condition():  # noqa: ASYNC110 - a remote state can only be polled
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise JourneyFailed(f"waited {seconds:.0f} s in vain until {what}") from None

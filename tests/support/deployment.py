@@ -1,0 +1,228 @@
+"""The product as production runs it: separate processes, RabbitMQ between them, settings from the environment.
+
+Only what is outside is played: Clerk, RevenueCat and the CDN are the stand-ins, reached by their addresses like the
+real ones.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from embedded import databases
+from embedded.clerk import ClerkStandIn
+from embedded.cloudfront import EdgeStandIn
+from embedded.kept_secrets import CDN_KEY_ID, KeptSecrets
+from embedded.object_store import PrivateObjectStore
+from embedded.postgres import PrivatePostgres
+from embedded.processes import LOOPBACK, free_ports, port_free
+from embedded.revenuecat import RevenueCatStandIn
+
+SERVICES = ("identity", "billing", "media")
+START_SECONDS = 40.0
+STOP_SECONDS = 30.0
+
+
+@dataclass
+class Process:
+    """One of the product's processes; ``health`` is where its readiness is asked for."""
+
+    name: str
+    arguments: tuple[str, ...]
+    health: str
+    child: asyncio.subprocess.Process = field(init=False)
+
+
+class Deployment:
+    """``async with Deployment(folder, postgres, objects, bucket, rabbitmq_url) as deployment``.
+
+    ``url`` is the gateway's; ``token``, ``purchase`` and ``refund`` act outside; processes can be killed and started
+    again.
+    """
+
+    def __init__(
+        self, folder: Path, postgres: PrivatePostgres, objects: PrivateObjectStore, bucket: str, rabbitmq_url: str
+    ) -> None:
+        self._folder = folder
+        self._postgres = postgres
+        self._objects = objects
+        self._bucket = bucket
+        self._rabbitmq_url = rabbitmq_url
+        self._secrets = KeptSecrets(folder / "secrets")
+        self._open = AsyncExitStack()
+        self.processes: dict[str, Process] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self._ports['gateway']}"
+
+    async def __aenter__(self) -> "Deployment":
+        try:
+            await self._start()
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    def token(self, user_id: str) -> str:
+        return self.clerk.session_token(user_id)
+
+    async def purchase(self, user_id: str) -> None:
+        self.store.purchase(user_id)
+
+    async def refund(self, user_id: str) -> None:
+        self.store.refund(user_id)
+
+    async def _start(self) -> None:
+        self._ports = dict(zip((*SERVICES, "gateway"), _spaced_ports(4), strict=True))
+        urls = await databases.prepare(self._postgres, self._secrets, name=self._bucket.replace("-", "_"))
+        await self._start_outside()
+        self.environment = self._environment(urls)
+        await asyncio.gather(*(self.run(name, "migrate") for name in SERVICES))
+        for name in SERVICES:
+            self._plan(f"{name} worker", name, "worker", self._ports[name] + 100, self._ports[name] + 100)
+            self._plan(f"{name} api", name, "api", self._ports[name], self._ports[name])
+        self._plan("gateway", "gateway", "api", self._ports["gateway"], self._ports["gateway"] + 100)
+        self._open.push_async_callback(self._end_all)
+        await asyncio.gather(*(self.start(name) for name in self.processes))
+        await self.run("media", "seed-catalog")
+
+    async def _start_outside(self) -> None:
+        self.clerk = ClerkStandIn()
+        self.store = RevenueCatStandIn(
+            api_key=self._secrets.text("revenuecat_api_key"),
+            webhook_url=f"{self.url}/webhooks/revenuecat",
+            webhook_secret=self._secrets.text("webhook_secret"),
+            webhook_authorization=self._secrets.text("webhook_authorization"),
+            background=True,
+        )
+        self.edge = EdgeStandIn(
+            {CDN_KEY_ID: self._secrets.cdn_public_key},
+            endpoint=self._objects.endpoint,
+            bucket=self._bucket,
+            access_key=self._objects.access_key,
+            secret_key=self._objects.secret_key,
+        )
+        for part in (self.clerk, self.edge, self.store):
+            await self._open.enter_async_context(part)
+
+    def _environment(self, urls: Mapping[str, str]) -> dict[str, str]:
+        """Every setting of a deployment, by the names in .env.example; nothing of the test's own environment."""
+        own = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+        services = {f"{name.upper()}_URL": f"http://{LOOPBACK}:{self._ports[name]}" for name in SERVICES}
+        schemas = {f"{name.upper()}_DATABASE_URL": urls[name] for name in SERVICES}
+        return {
+            **own,
+            **services,
+            **schemas,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "RABBITMQ_URL": self._rabbitmq_url,
+            "CLERK_ISSUERS": self.clerk.issuer,
+            "CLERK_JWKS_URL": self.clerk.jwks_url,
+            "GATEWAY_SIGNING_KEY": self._secrets.gateway_key,
+            "GATEWAY_JWKS_URL": f"http://{LOOPBACK}:{self._ports['gateway'] + 100}/.well-known/jwks.json",
+            "PUBLIC_URL": self.url,
+            "REVENUECAT_API_KEY": self._secrets.text("revenuecat_api_key"),
+            "REVENUECAT_API_URL": self.store.url,
+            "REVENUECAT_WEBHOOK_AUTHORIZATION": self._secrets.text("webhook_authorization"),
+            "REVENUECAT_WEBHOOK_SECRETS": self._secrets.text("webhook_secret"),
+            "AWS_ACCESS_KEY_ID": self._objects.access_key,
+            "AWS_SECRET_ACCESS_KEY": self._objects.secret_key,
+            "AWS_S3_BUCKET_NAME": self._bucket,
+            "AWS_REGION": self._objects.region,
+            "AWS_ENDPOINT_URL_S3": self._objects.endpoint,
+            "CLOUDFRONT_DOMAIN": self.edge.url,
+            "CLOUDFRONT_KEY_PAIR_ID": CDN_KEY_ID,
+            "CLOUDFRONT_PRIVATE_KEY": self._secrets.cdn_key,
+        }
+
+    def _plan(self, name: str, package: str, command: str, port: int, health_port: int) -> None:
+        health = f"http://{LOOPBACK}:{health_port}/health/ready"
+        self.processes[name] = Process(name, (package, command, "--port", str(port)), health)
+
+    async def run(self, package: str, *command: str) -> None:
+        """Runs one of a service's commands to its end; raises when it fails."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            package,
+            *command,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await child.communicate()
+        if child.returncode != 0:
+            raise RuntimeError(f"{package} {' '.join(command)} exited {child.returncode}:\n{output.decode()[-3000:]}")
+
+    async def start(self, name: str) -> None:
+        """Starts a process and waits until it is ready; raises with its log when it is not."""
+        process = self.processes[name]
+        log = self.log_of(name)
+        with log.open("ab") as output:
+            process.child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", *process.arguments, env=self.environment, stdout=output, stderr=output
+            )
+        try:
+            async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as http:
+                while not await _ready(http, process.health):
+                    if process.child.returncode is not None:
+                        raise RuntimeError(f"{name} exited {process.child.returncode}")
+                    await asyncio.sleep(0.1)
+        except (TimeoutError, RuntimeError) as error:
+            raise RuntimeError(f"{name} is not ready: {error}\n{log.read_text()[-3000:]}") from None
+
+    def log_of(self, name: str) -> Path:
+        return self._folder / f"{name.replace(' ', '-')}.log"
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL: nothing is tidied up."""
+        self.processes[name].child.kill()
+        await self.processes[name].child.wait()
+
+    async def stop(self, name: str) -> int:
+        """SIGTERM; the exit code."""
+        child = self.processes[name].child
+        if child.returncode is None:
+            child.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(STOP_SECONDS):
+            return await child.wait()
+
+    async def _end_all(self) -> None:
+        started = [name for name, process in self.processes.items() if hasattr(process, "child")]
+        alive = [name for name in started if self.processes[name].child.returncode is None]
+        codes = await asyncio.gather(*(self.stop(name) for name in alive), return_exceptions=True)
+        for name, code in zip(alive, codes, strict=True):
+            if isinstance(code, BaseException):
+                await self.kill(name)
+        failed = {name: code for name, code in zip(alive, codes, strict=True) if code != 0}
+        if failed:
+            raise RuntimeError(f"did not stop cleanly: {failed}; logs in {self._folder}")
+
+
+def _spaced_ports(count: int) -> list[int]:
+    """Free ports whose neighbours a hundred above are free too."""
+    found: list[int] = []
+    while len(found) < count:
+        (port,) = free_ports(1)
+        taken = {near for each in found for near in (each, each + 100)}
+        if not {port, port + 100} & taken and port_free(port + 100):
+            found.append(port)
+    return found
+
+
+async def _ready(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(url) as answer:
+            return answer.status == 200
+    except aiohttp.ClientConnectionError:
+        return False
