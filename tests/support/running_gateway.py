@@ -1,8 +1,9 @@
 """A gateway on loopback between a key server and a service, all over real HTTP."""
 
 import asyncio
+import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from common.service import HttpServer
 from embedded.local_server import LocalServer
+from gateway.routes import ROUTES, Route
 from gateway.service import Gateway, build_gateway
 from gateway.settings import GatewaySettings
 from tests.support.token_forge import TokenForge, new_p256_pem
@@ -69,6 +71,10 @@ class EchoService(LocalServer):
 
     def __init__(self) -> None:
         super().__init__()
+        self.forget()
+
+    def forget(self) -> None:
+        """As new, for the next test."""
         self.received: list[Received] = []
         self.go_on = asyncio.Event()
         self.answer_headers: dict[str, str] = {}
@@ -150,7 +156,7 @@ class RunningGateway:
 
 
 @asynccontextmanager
-async def running_gateway(**settings: Any) -> AsyncIterator[RunningGateway]:
+async def running_gateway(routes: Sequence[Route] = ROUTES, **settings: Any) -> AsyncIterator[RunningGateway]:
     """``settings`` go into ``GatewaySettings``; the rest is made to fit."""
     async with KeyServer() as keys, EchoService() as service:
         forge = TokenForge(f"http://127.0.0.1:{keys.port}")
@@ -161,7 +167,7 @@ async def running_gateway(**settings: Any) -> AsyncIterator[RunningGateway]:
             "gateway_signing_key": new_p256_pem(),
             **{f"{name}_url": service.url for name in ("identity", "billing", "media")},
         }
-        gateway = build_gateway(GatewaySettings(**(chosen | settings)))
+        gateway = build_gateway(GatewaySettings(**(chosen | settings)), routes)
         await gateway.start()
         try:
             async with (
@@ -178,4 +184,14 @@ def envelope(body: bytes) -> dict[str, Any]:
     """The error envelope at the end of a raw HTTP answer or in a body."""
     parsed: dict[str, Any] = json.loads(body.split(b"\r\n\r\n", 1)[-1])
     assert {"code", "message"} <= parsed.keys()
+    return parsed
+
+
+def claims_of(authorization: str | None) -> dict[str, Any]:
+    """What the internal token in an ``Authorization`` header says, unverified."""
+    assert authorization is not None
+    scheme, _, token = authorization.partition(" ")
+    assert scheme == "Bearer"
+    payload = token.split(".")[1]
+    parsed: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return parsed

@@ -1,5 +1,6 @@
 """The gateway, wired: everything it is made of, on one page."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from gateway.docs import docs_page, public_document
 from gateway.edge import Edge
 from gateway.forwarding import Forwarder
 from gateway.freshness import KeptFresh
-from gateway.routes import RouteTable
+from gateway.routes import ROUTES, Route, RouteTable
 from gateway.settings import GatewaySettings
 
 
@@ -43,7 +44,7 @@ class Gateway:
         await self._open.aclose()
 
 
-def build_gateway(settings: GatewaySettings) -> Gateway:
+def build_gateway(settings: GatewaySettings, routes: Sequence[Route] = ROUTES) -> Gateway:
     rotation = settings.rotation_key
     issuer = InternalTokenIssuer(settings.signing_key, also_published=[rotation] if rotation else [])
     keys = clerk_keys(settings)
@@ -64,7 +65,7 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
     everyone = settings.entrain_env == "development" and not settings.allowed_origins
     cors = CorsRules(settings.allowed_origins, everyone=everyone)
     https = (settings.public_url or "").startswith("https://")
-    edge = Edge(RouteTable(), forwarder, own_pages(), cors, https=https)
+    edge = Edge(RouteTable(routes), forwarder, own_pages(), cors, https=https)
     return Gateway(RequestContext(edge, service="gateway"), internal_pages(issuer, keys), forwarder, keys)
 
 

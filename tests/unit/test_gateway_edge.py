@@ -1,0 +1,128 @@
+"""Methods, origins, pages and listeners: what the gateway answers itself. Over real HTTP."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from gateway.docs import ConflictingSchemas, merge
+from gateway.routes import OWN, ROUTES
+from tests.support.running_gateway import RunningGateway, envelope, running_gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ORIGIN = "https://app.example.com"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[RunningGateway]:
+    async with running_gateway(allowed_origins=(ORIGIN,)) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared: RunningGateway) -> RunningGateway:
+    shared.service.forget()
+    return shared
+
+
+async def test_head_is_answered_without_a_body(gateway: RunningGateway) -> None:
+    async with gateway.http.head(f"{gateway.url}/voices", headers=gateway.signed_in()) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        assert int(answer.headers["Content-Length"]) > 0
+    assert gateway.service.last.method == "GET"
+    async with gateway.http.head(f"{gateway.url}/play/grant") as answer:
+        assert answer.status == 200
+    assert gateway.service.last.method == "HEAD"
+
+
+async def test_a_method_the_address_does_not_take_is_405(gateway: RunningGateway) -> None:
+    async with gateway.http.patch(f"{gateway.url}/me/struggle") as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, PUT"
+        assert envelope(await answer.read())["code"] == "METHOD_NOT_ALLOWED"
+
+
+async def test_every_route_but_the_public_ones_needs_a_token(gateway: RunningGateway) -> None:
+    for route in ROUTES:
+        path = route.path.replace("{id}", "x").replace("{grant}", "x")
+        for method in route.methods:
+            async with gateway.http.request(method, gateway.url + path) as answer:
+                assert (answer.status == 401) is not route.public, (method, path)
+    public = {route.path for route in ROUTES if route.public}
+    assert public == {"/health", "/docs", "/openapi.json", "/webhooks/clerk", "/webhooks/revenuecat", "/play/{grant}"}
+
+
+async def test_browsers_of_listed_origins_may_call(gateway: RunningGateway) -> None:
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"}
+    async with gateway.http.options(f"{gateway.url}/me/struggle", headers=headers) as answer:
+        assert (answer.status, await answer.read()) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        assert answer.headers["Access-Control-Max-Age"] == "86400"
+    async with gateway.http.get(f"{gateway.url}/voices", headers={"Origin": ORIGIN}) as answer:
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (401, ORIGIN)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", f"{ORIGIN}.evil.example", ORIGIN.upper()])
+async def test_browsers_of_other_origins_may_not(gateway: RunningGateway, origin: str) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+    async with gateway.http.options(f"{gateway.url}/me/struggle", headers=headers) as answer:
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+        assert "Origin" in answer.headers["Vary"]
+
+
+async def test_the_public_listener_shows_health_and_documents_only(gateway: RunningGateway) -> None:
+    async with gateway.http.get(f"{gateway.url}/health") as answer:
+        assert (answer.status, await answer.json()) == (200, {"ok": True})
+    async with gateway.http.get(f"{gateway.url}/openapi.json") as answer:
+        assert (await answer.json())["openapi"] == "3.1.0"
+    async with gateway.http.get(f"{gateway.url}/docs") as answer:
+        page = await answer.text()
+        assert "sha256-" in answer.headers["Content-Security-Policy"]
+    assert "://" not in page
+    assert "src=" not in page
+    for path in ("/health/live", "/metrics", "/.well-known/jwks.json"):
+        async with gateway.http.get(gateway.url + path) as answer:
+            assert answer.status == 404
+
+
+async def test_the_internal_listener_tells_operators(gateway: RunningGateway) -> None:
+    async with gateway.http.get(f"{gateway.internal_url}/health/ready") as answer:
+        assert (answer.status, await answer.json()) == (200, {"ok": True, "missing": {}})
+    async with gateway.http.get(f"{gateway.internal_url}/metrics") as answer:
+        text = await answer.text()
+    for name in (
+        "http_requests_total",
+        "upstream_answer_seconds",
+        "key_set_age_seconds",
+        "verified_token_lookups_total",
+    ):
+        assert name in text
+
+
+def service_document(path: str, **schemas: Any) -> dict[str, Any]:
+    operation = {"operationId": "read", "responses": {"200": {"description": "ok"}, "422": {"description": "no"}}}
+    return {"paths": {path: {"get": operation}, "/health/live": {"get": operation}}, "components": {"schemas": schemas}}
+
+
+async def test_one_document_holds_what_the_services_offer_to_the_public() -> None:
+    merged = merge(
+        [service_document("/sessions/{session_id}", Session={"type": "object"}), service_document("/secret")]
+    )
+    assert merged["paths"].keys() == {"/health", "/sessions/{session_id}"}
+    operation = merged["paths"]["/sessions/{session_id}"]["get"]
+    assert operation["responses"].keys() == {"200", "400", "401", "413", "503"}
+    assert operation["tags"] == ["media"]
+    assert merged["components"]["schemas"].keys() == {"Error", "Session"}
+
+
+async def test_two_schemas_under_one_name_are_not_merged_in_silence() -> None:
+    with pytest.raises(ConflictingSchemas):
+        merge([service_document("/me", A={"type": "object"}), service_document("/voices", A={"type": "string"})])
+
+
+async def test_the_gateway_forwards_to_three_services_and_no_other() -> None:
+    assert {route.service for route in ROUTES} == {OWN, "identity", "billing", "media"}
