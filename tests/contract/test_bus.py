@@ -69,7 +69,7 @@ class Transport:
             if self.name == "rabbitmq"
             else PostgresBus(self.url, retry=POLICY)
         )
-        return await self._stack.enter_async_context(made)  # type: ignore[arg-type]
+        return await self._stack.enter_async_context(made)
 
     def parked(self, bus: Bus, queue: str) -> ParkedMessages:
         if isinstance(bus, RabbitBus):
