@@ -94,7 +94,14 @@ class Deployment:
         self._plan("gateway", "gateway", "api", self._ports["gateway"], self._ports["gateway"] + 100)
         self._open.push_async_callback(self._end_all)
         await asyncio.gather(*(self.start(name) for name in self.processes))
-        await self.run("media", "seed-catalog")
+
+    async def seed(self) -> None:
+        """Begins to put catalogue and beds in place; all beds take most of a minute, what is played comes first."""
+        with self.log_of("seed").open("ab") as output:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "media", "seed-catalog", env=self.environment, stdout=output, stderr=output
+            )
+        self._open.push_async_callback(_end, child)
 
     async def _start_outside(self) -> None:
         self.clerk = ClerkStandIn()
@@ -186,8 +193,7 @@ class Deployment:
 
     async def kill(self, name: str) -> None:
         """SIGKILL: nothing is tidied up."""
-        self.processes[name].child.kill()
-        await self.processes[name].child.wait()
+        await _end(self.processes[name].child)
 
     async def stop(self, name: str) -> int:
         """SIGTERM; the exit code."""
@@ -218,6 +224,12 @@ def _spaced_ports(count: int) -> list[int]:
         if not {port, port + 100} & taken and port_free(port + 100):
             found.append(port)
     return found
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        child.kill()
+    await child.wait()
 
 
 async def _ready(http: aiohttp.ClientSession, url: str) -> bool:

@@ -83,10 +83,11 @@ class Journey:
         self._tell(f"signed in as {self._user}, plan free")
 
     async def _hear_the_catalogue(self) -> None:
-        page = await self._call("GET", "/sessions")
-        if not page["sessions"]:
-            raise JourneyFailed("the catalogue is empty: run `python -m media seed-catalog`")
-        session = page["sessions"][-1]
+        async def stocked() -> bool:
+            return bool((await self._call("GET", "/sessions"))["sessions"])
+
+        await self._until("the catalogue has sessions (`python -m media seed-catalog`)", stocked, RENDER_SECONDS)
+        session = (await self._call("GET", "/sessions"))["sessions"][-1]
         await self._rendered(session["id"])
         heard = await self._hear(session["id"])
         self._tell(f"heard “{heard.title}” from the catalogue: {heard.seconds:.1f} s")
