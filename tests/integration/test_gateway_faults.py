@@ -45,7 +45,8 @@ async def test_a_body_goes_on_while_it_is_still_arriving() -> None:
         await ended.wait()
 
 
-async def test_when_the_client_leaves_the_service_is_left_too() -> None:
+@pytest.mark.parametrize("request_line", ["GET /voices", "POST /sessions", "PUT /me/struggle"])
+async def test_when_the_client_leaves_the_service_is_left_too(request_line: str) -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def thinks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,10 +56,11 @@ async def test_when_the_client_leaves_the_service_is_left_too() -> None:
         left.set()
         writer.close()
 
-    async with service(thinks) as url, running_gateway(media_url=url) as gateway, asyncio.timeout(10):
+    async with service(thinks) as url, running_gateway(media_url=url, identity_url=url) as gateway, asyncio.timeout(10):
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         authorization = gateway.signed_in()["Authorization"]
-        writer.write(f"GET /voices HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\n\r\n".encode())
+        body = "Content-Length: 0\r\n\r\n" if request_line.startswith("GET") else "Content-Length: 2\r\n\r\n{}"
+        writer.write(f"{request_line} HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\n{body}".encode())
         await asked.wait()
         writer.close()
         await left.wait()

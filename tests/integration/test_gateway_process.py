@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from embedded.processes import free_ports
-from tests.support.running_gateway import KeyServer
+from tests.support.running_gateway import EchoService, KeyServer
 from tests.support.token_forge import TokenForge, new_p256_pem
 
 
@@ -37,6 +37,12 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+async def said(log: asyncio.StreamReader, event: str) -> None:
+    """Reads the log until the event is in it."""
+    while json.loads(await log.readline())["event"] != event:
+        continue
+
+
 async def test_it_serves_says_it_is_ready_and_leaves_when_told() -> None:
     async with KeyServer() as keys, aiohttp.ClientSession() as http, asyncio.timeout(60):
         forge = TokenForge("https://clerk.test")
@@ -45,13 +51,34 @@ async def test_it_serves_says_it_is_ready_and_leaves_when_told() -> None:
         settings = environment(CLERK_ISSUERS=forge.issuer, CLERK_JWKS_URL=keys.jwks_url)
         process = await asyncio.create_subprocess_exec(*api(port), env=settings, stderr=asyncio.subprocess.PIPE)
         assert process.stderr is not None
-        while json.loads(await process.stderr.readline())["event"] != "api_started":
-            continue
+        await said(process.stderr, "api_started")
         async with http.get(f"http://127.0.0.1:{port}/health") as answer:
             assert await answer.json() == {"ok": True}
         async with http.get(f"http://127.0.0.1:{port + 100}/.well-known/jwks.json") as answer:
             assert len((await answer.json())["keys"]) == 1
         process.send_signal(signal.SIGTERM)
+        await process.stderr.read()
+        assert await process.wait() == 0
+
+
+async def test_told_to_stop_it_finishes_what_is_in_hand() -> None:
+    async with KeyServer() as keys, EchoService() as service, aiohttp.ClientSession() as http, asyncio.timeout(60):
+        forge = TokenForge("https://clerk.test")
+        keys.document = forge.key_set()
+        port = port_pair()
+        settings = environment(
+            CLERK_ISSUERS=forge.issuer, CLERK_JWKS_URL=keys.jwks_url, IDENTITY_URL=service.url, PUBLIC_URL=service.url
+        )
+        process = await asyncio.create_subprocess_exec(*api(port), env=settings, stderr=asyncio.subprocess.PIPE)
+        assert process.stderr is not None
+        await said(process.stderr, "api_started")
+        headers = {"Authorization": f"Bearer {forge.token()}"}
+        async with http.get(f"http://127.0.0.1:{port}/me/export", headers=headers) as answer:
+            assert await answer.content.readline() == b"data: first\n"
+            process.send_signal(signal.SIGTERM)
+            await said(process.stderr, "stopping")
+            service.go_on.set()
+            assert (await answer.content.read()).endswith(b"data: second\n\n")
         await process.stderr.read()
         assert await process.wait() == 0
 

@@ -77,6 +77,7 @@ class EchoService(LocalServer):
         """As new, for the next test."""
         self.received: list[Received] = []
         self.go_on = asyncio.Event()
+        self.answer_status = 200
         self.answer_headers: dict[str, str] = {}
 
     def application(self) -> web.Application:
@@ -93,7 +94,7 @@ class EchoService(LocalServer):
     async def _echo(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.received.append(Received(request.method, request.raw_path, list(request.headers.items()), body))
-        return web.json_response({"size": len(body)}, headers=self.answer_headers)
+        return web.json_response({"size": len(body)}, status=self.answer_status, headers=self.answer_headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """One event at once, the second when told."""

@@ -191,3 +191,21 @@ async def test_a_player_without_a_token_is_passed_on_as_nobody(gateway: RunningG
         assert answer.status == 200
     assert "sub" not in claims_of(gateway.service.last.header("Authorization"))
     assert gateway.service.last.header("X-Webhook-Authorization") is None
+
+
+async def test_a_redirect_goes_to_the_client_unfollowed(gateway: RunningGateway) -> None:
+    gateway.service.answer_status = 302
+    gateway.service.answer_headers = {"Location": "https://cdn.example.com/a.m4a?Signature=x~y"}
+    async with gateway.http.get(f"{gateway.url}/play/grant", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "https://cdn.example.com/a.m4a?Signature=x~y")
+    assert len(gateway.service.received) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500, 503])
+async def test_a_service_s_refusal_reaches_the_client_as_it_is(gateway: RunningGateway, status: int) -> None:
+    gateway.service.answer_status = status
+    gateway.service.answer_headers = {"Retry-After": "17"}
+    async with gateway.http.get(f"{gateway.url}/voices", headers=gateway.signed_in()) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (status, "17")
+        assert await answer.json() == {"size": 0}
+    assert len(gateway.service.received) == 1

@@ -138,12 +138,12 @@ class JwksClient:
         if self._keys is not None and now - self._loaded_at > HARD_TTL:
             log.error("key_set_too_old", source=self._source, seconds=round(now - self._loaded_at))
             self._keys, self.generation = None, self.generation + 1
-        if self._keys is not None:
+        if self.usable:
             self._start_if_due()
             return
         if self._flying() or now - self._attempted_at >= 1.0:
             await self.refresh()
-        if self._keys is None and self._bootstrap is None:
+        if not self.usable:
             raise KeysUnavailable(self._source)
 
     def _start_if_due(self) -> None:

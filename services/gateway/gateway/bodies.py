@@ -50,10 +50,12 @@ class RequestBody:
             if self._taken > self._limit:
                 self.fault = _too_large(self._limit)
                 raise self.fault
+            last = not message.get("more_body")
+            if last:
+                self._complete.set()
             if chunk:
                 yield chunk
-            if not message.get("more_body"):
-                self._complete.set()
+            if last:
                 return
 
     async def client_gone(self) -> None:
