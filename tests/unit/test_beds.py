@@ -1,0 +1,136 @@
+"""Beds: the right one for every goal under the app's names, beats exact after decoding, loops without a seam."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import aac, beds, tones
+from media.loudness import loudness, true_peak
+from media.samples import RATE, Samples
+
+APP_FILES = re.compile(
+    r"audio/(binaural/(alpha|beta|beta_low|beta_high|delta|gamma|smr|theta)_[0-9.]+hz(_12hz)?_\d+_3min"
+    r"|solfeggio/solfeggio_\d+_3min|background/[A-Z][A-Za-z ]+)\.m4a"
+)
+
+
+def frequency(channel: Samples, near_hz: float) -> float:
+    """The frequency of the tone next to `near_hz`, from how its phase advances over 32 seconds."""
+    channel = channel[: 32 * RATE]
+    block = RATE // 4
+    time = np.arange(len(channel) // block * block) / RATE
+    turned = channel[: len(time)] * np.exp(-2j * np.pi * near_hz * time)
+    phase = np.unwrap(np.angle(turned.reshape(-1, block).mean(axis=1)))
+    slope = np.polyfit(np.arange(len(phase)) * block / RATE, phase, 1)[0]
+    return float(near_hz + slope / (2 * np.pi))
+
+
+def seam_is_like_everywhere_else(heard: Samples) -> bool:
+    steps = np.abs(np.diff(np.concatenate([heard, heard[:, :1]], axis=1), axis=1))
+    return bool(np.all(steps[:, -1] <= np.quantile(steps[:, ::5], 0.9999, axis=1)))
+
+
+@pytest.mark.parametrize("stem,beat,carrier", [("alpha_10hz_400", 10, 400), ("beta_high_21.5hz_400", 21.5, 400)])
+def test_the_beat_of_a_decoded_file_is_its_name_to_a_hundredth_of_a_hertz(
+    stem: str, beat: float, carrier: float
+) -> None:
+    heard = aac.decode(beds.bed_files()[beds.binaural_key(stem)]())
+    assert heard.shape[1] == 184 * RATE
+    left, right = (frequency(heard[channel], carrier + side * beat / 2) for channel, side in ((0, -1), (1, 1)))
+    assert right - left == pytest.approx(beat, abs=0.01)
+    assert (left + right) / 2 == pytest.approx(carrier, abs=0.01)
+    assert loudness(heard) == pytest.approx(beds.BED_LUFS, abs=0.5)
+    assert true_peak(heard) <= beds.TONE_CEILING_DBTP
+    assert seam_is_like_everywhere_else(heard)
+
+
+def test_every_file_has_a_name_the_app_knows_and_every_binaural_beat_fits_its_period() -> None:
+    files = beds.bed_files()
+    assert all(APP_FILES.fullmatch(key) for key in files)
+    assert len([key for key in files if "/binaural/" in key]) == 18
+    assert len([key for key in files if "/solfeggio/" in key]) == 11
+    assert len([key for key in files if "/background/" in key]) == 10
+    for stem in beds._BINAURAL_STEMS:
+        _, beat, carrier = beds._parts(stem)
+        period = tones.binaural(beat, carrier)
+        spectrum = np.abs(np.fft.rfft(period, axis=1))
+        assert spectrum.argmax(axis=1) * tones.GRID_HZ == pytest.approx([carrier - beat / 2, carrier + beat / 2])
+
+
+def test_a_solfeggio_tone_is_the_strongest_one_in_its_decoded_file() -> None:
+    heard = aac.decode(beds.bed_files()[beds.solfeggio_key(528)]())
+    spectrum = np.abs(np.fft.rfft(heard[0]))
+    assert spectrum.argmax() * RATE / heard.shape[1] == pytest.approx(528, abs=0.01)
+    assert seam_is_like_everywhere_else(heard)
+
+
+def test_a_tone_that_does_not_fit_the_period_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a multiple"):
+        tones.solfeggio(528.05)
+
+
+@pytest.mark.parametrize("name", ["Babbling Brook", "Distant Ocean"])
+def test_a_background_loops_without_a_seam_within_its_levels(name: str) -> None:
+    heard = aac.decode(beds.bed_files()[beds.background_key(name)]())
+    assert heard.shape == (2, 64 * RATE)
+    assert seam_is_like_everywhere_else(heard)
+    assert -27 <= loudness(heard) <= beds.BED_LUFS + 0.5
+    assert true_peak(heard) <= beds.BACKGROUND_CEILING_DBTP + 0.5
+    left, right = heard / heard.std(axis=1, keepdims=True)
+    assert abs(float(np.mean(left * right))) < 0.5, "one channel twice"
+
+
+def test_a_bed_is_the_same_bytes_wherever_it_is_made() -> None:
+    make = beds.bed_files()[beds.binaural_key("delta_1hz_100")]
+    assert make() == make()
+
+
+@pytest.mark.parametrize(
+    "tag,hz,state,suggestion,file",
+    [
+        ("wake-up", 17, "Beta", 396, "beta_low_17hz_400"),
+        ("Coffee Replacement", 17, "Beta", 396, "beta_low_17hz_400"),
+        ("MEDITATE", 7, "Theta", 963, "theta_7hz_400"),
+        ("focus", 13.5, "SMR", 741, "smr_13.5hz_400"),
+        ("Sleep", 3, "Delta", 528, "delta_3hz_400"),
+        ("pre-performance", 12, "Alpha", 528, "alpha_12hz_120"),
+        ("Anxiety Relief", 10, "Alpha", 852, "alpha_10hz_400"),
+        ("anxiety", 10, "Alpha", 852, "alpha_10hz_400"),
+        ("creativity", 7, "Theta", 741, "theta_7hz_400"),
+        ("something else", 10, "Alpha", None, "alpha_10hz_400"),
+        (None, 10, "Alpha", None, "alpha_10hz_400"),
+    ],
+)
+def test_every_goal_has_its_frequency_and_a_bed_that_plays_it(
+    tag: str | None, hz: float, state: str, suggestion: int | None, file: str
+) -> None:
+    layer = beds.brain_layer(tag)
+    assert layer.frequency == beds.Frequency(hz, state, suggestion)
+    assert (layer.kind, layer.key, layer.hz) == ("binaural", f"audio/binaural/{file}_3min.m4a", hz)
+    assert layer.key in beds.bed_files()
+
+
+@given(tag=st.none() | st.text(max_size=20), solfeggio=st.none() | st.floats() | st.sampled_from(beds.SOLFEGGIO_HZ))
+def test_whatever_is_asked_for_there_is_a_file_and_its_frequency_is_told_truly(
+    tag: str | None, solfeggio: float | None
+) -> None:
+    layer = beds.brain_layer(tag, solfeggio)
+    assert layer.key in beds.bed_files()
+    if layer.kind == "solfeggio":
+        assert layer.key == beds.solfeggio_key(int(layer.hz))
+        assert layer.hz == (solfeggio if solfeggio in beds.SOLFEGGIO_HZ else 528)
+    else:
+        assert f"_{layer.hz:g}hz" in layer.key
+
+
+@pytest.mark.parametrize("hz,stem", [(13, "beta_13hz_400"), (17, "beta_low_17hz_400"), (19.9, "beta_low_17hz_400")])
+def test_beta_beds_are_chosen_by_range(hz: float, stem: str) -> None:
+    assert beds._binaural_stem("Beta", hz) == stem
+    assert beds._binaural_stem("Beta", 20) == "beta_high_21.5hz_400"
+    assert beds._binaural_stem("Gamma", 40) == "gamma_40hz_120"
+    assert beds._binaural_stem("Theta", 6.3) == "alpha_10hz_400"
