@@ -79,8 +79,9 @@ class Product:
         urls = await databases.prepare(self.postgres, self._secrets)
         await self._start_outside()
         services = self._services(urls)
-        revisions = await asyncio.gather(*(self._migrate(service) for service in services.values()))
-        self._tell(f"schemas at {', '.join(f'{name} {at}' for name, at in zip(services, revisions, strict=True))}")
+        for service in services.values():  # one after another: Alembic keeps the running migration in a global
+            await upgrade(service.database.direct_url, service.metadata, service.migrations)
+        self._tell(f"schemas of {', '.join(services)} are up to date")
         await self._start_services(services, urls["bus"])
         self.seeding = asyncio.create_task(self._seed(services["media"]))
         self._open.push_async_callback(_cancel, self.seeding)
@@ -149,9 +150,6 @@ class Product:
             public_url=self.url,
         )
         return {"identity": build_identity(identity), "billing": build_billing(billing), "media": build_media(media)}
-
-    async def _migrate(self, service: Service) -> str:
-        return await upgrade(service.database.direct_url, service.metadata, service.migrations)
 
     async def _start_services(self, services: dict[str, Service], bus_url: str) -> None:
         """Consumers first: what the relays publish finds its queues."""

@@ -53,6 +53,9 @@ def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callab
     if arguments.command in ("worker", "parked") and settings.rabbitmq_url is None:
         print(f"{settings.service}: RABBITMQ_URL: needed by `{arguments.command}`; see .env.example", file=sys.stderr)
         return EXIT_BAD_SETTINGS
+    if arguments.command == "api" and not (settings.gateway_jwks_url or settings.gateway_public_keys):
+        print(f"{settings.service}: set GATEWAY_JWKS_URL or GATEWAY_PUBLIC_KEYS; see .env.example", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
     try:
         return asyncio.run(_run(arguments, settings, build()))
     except PortTaken as error:

@@ -10,7 +10,10 @@ CHANNEL = "bus"
 LEASE_SECONDS = 60
 
 SCHEMA = """
-CREATE SCHEMA IF NOT EXISTS bus;
+DO $$ BEGIN
+    -- asked first, because IF NOT EXISTS demands the right to make a schema even where it exists
+    IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'bus') THEN CREATE SCHEMA bus; END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS bus.binding (
     queue text NOT NULL, type text NOT NULL, broadcast_pid int, PRIMARY KEY (queue, type)
 );
