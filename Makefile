@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-header --format requirements-txt
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint contracts lock environment broker
@@ -26,10 +27,11 @@ lint: environment ## style, types, import rules, Docker files
 contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
 
-lock: environment ## renew requirements.lock after a change of dependencies
+lock: environment ## renew requirements.lock and the images' lists after a change of dependencies
 	$(BIN)/uv lock
-	$(BIN)/uv export --quiet --frozen --all-packages --no-emit-workspace --no-header --format requirements-txt \
-		--output-file requirements.lock
+	$(EXPORT) --all-packages --output-file requirements.lock
+	$(foreach service,gateway identity billing media,\
+		$(EXPORT) --package entrain-$(service) --no-dev --output-file deploy/requirements/$(service).txt &&) true
 
 environment:
 	@$(PYTHON) deploy/setup/environment.py
