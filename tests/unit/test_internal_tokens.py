@@ -165,7 +165,12 @@ async def test_a_service_can_be_given_the_keys() -> None:
     assert (await internal_token_verifier(settings, "media").verify(token)).user_id == "user_1"
 
 
-@pytest.mark.parametrize("document", ["", "{}", "[]", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "AAAA"}]}'])
+async def test_a_worker_needs_no_keys_and_accepts_nobody() -> None:
+    with pytest.raises((Unauthorized, Unavailable)):
+        await internal_token_verifier(service_settings(), "media").verify(mint())
+
+
+@pytest.mark.parametrize("document", ["{}", "[]", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "AAAA"}]}'])
 def test_a_service_without_usable_keys_does_not_start(document: str) -> None:
     with pytest.raises(ValueError, match="GATEWAY_"):
         internal_token_verifier(service_settings(gateway_public_keys=document), "media")
