@@ -80,6 +80,10 @@ def shop(checks: dict[str, Check] | None = None) -> FastAPI:
         context = current_trace()
         return {"traceparent": context.traceparent, "request": context.correlation_id}
 
+    @router.post("/mine")
+    async def add(user_id: UserId, order: Order) -> dict[str, str]:
+        return {"user": user_id, "buyer": order.buyer_name}
+
     @router.get("/mine")
     async def mine(user_id: UserId) -> dict[str, str]:
         return {"user": user_id}
@@ -229,6 +233,14 @@ async def test_only_a_bearer_token_of_a_user_opens_a_users_door() -> None:
             assert (refused.status, refused.json["code"]) == (401, "UNAUTHORIZED"), headers
         for caller in (None, NOBODY):
             assert (await api.signed_in_as(caller).get("/mine")).status == 401
+
+
+async def test_who_may_not_come_in_is_not_told_what_else_is_wrong() -> None:
+    async with calling() as api:
+        for raw in (b"{", b"{}", b'{"lineCount": 1}'):
+            assert (await api.signed_in_as(None).post("/mine", raw=raw)).status == 401, raw
+        assert (await api.post("/mine", raw=b"{}")).status == 400
+        assert (await api.post("/mine", {"lineCount": 1})).json == {"user": "user_1", "buyer": "somebody"}
 
 
 async def test_request_id_and_trace_are_taken_over_when_well_formed_and_made_otherwise() -> None:
