@@ -1,0 +1,74 @@
+"""Billing's HTTP doors for users."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from billing import queries
+from billing.entitlement import Rules
+from billing.refreshing import Refresher
+from billing.schemas import HistoryView, SubscriptionView, SyncRequest
+from common.auth import UserId
+from common.db.engine import Database
+from common.db.uow import UnitOfWork
+from common.web.app import WireRoute
+from common.web.pagination import Paging
+from common.web.transactions import Transaction
+
+router = APIRouter(route_class=WireRoute)
+
+
+def _rules(request: Request) -> Rules:
+    rules: Rules = request.app.state.rules
+    return rules
+
+
+def _refresher(request: Request) -> Refresher:
+    refresher: Refresher = request.app.state.refresher
+    return refresher
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+TheRules = Annotated[Rules, Depends(_rules)]
+
+
+async def _subscription(uow: UnitOfWork, rules: Rules, user_id: str) -> SubscriptionView:
+    state, sequence, as_of = await queries.subscription(uow, rules, user_id)
+    return SubscriptionView.of(state, sequence, as_of)
+
+
+@router.get("/me/subscription")
+async def subscription(uow: Transaction, rules: TheRules, user_id: UserId) -> SubscriptionView:
+    """What the user has paid for, as of now."""
+    return await _subscription(uow, rules, user_id)
+
+
+@router.post("/me/subscription/sync")
+async def sync(
+    user_id: UserId,
+    rules: TheRules,
+    refresher: Annotated[Refresher, Depends(_refresher)],
+    database: Annotated[Database, Depends(_database)],
+    asked: SyncRequest | None = None,
+) -> SubscriptionView:
+    """Reads RevenueCat now and answers within two seconds: with the fresh state, or the last known and its `asOf`.
+
+    `appUserId` claims what was bought under an anonymous id; 409 when it belongs to another account.
+    """
+    if asked is not None and asked.app_user_id is not None:
+        await refresher.claim_anonymous(user_id, asked.app_user_id)
+    else:
+        await refresher.sync(user_id)
+    # no transaction was open while RevenueCat was asked
+    async with database.transaction() as uow:
+        return await _subscription(uow, rules, user_id)
+
+
+@router.get("/me/subscription/history")
+async def history(uow: Transaction, user_id: UserId, page: Paging) -> HistoryView:
+    """Why the plan is what it is: each change with its cause, newest first."""
+    return HistoryView.of(await queries.history(uow, user_id, page), page)

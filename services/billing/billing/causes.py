@@ -1,0 +1,34 @@
+"""Why something happens to a subscription, in words that support and the user understand."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from billing.notice import Notice
+
+CauseKind = Literal["webhook", "check", "time", "sync", "claim", "reconcile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    kind: CauseKind
+    text: str
+    event_id: str | None = None
+    event_type: str | None = None
+
+
+CHECK = Cause("check", "read at RevenueCat as planned")
+TIME = Cause("time", "time passed: a paid or grace period ended")
+SYNC = Cause("sync", "the app asked for a fresh look")
+RECONCILE = Cause("reconcile", "an operator asked for a fresh look")
+
+
+def told_by(notice: Notice) -> Cause:
+    return Cause("webhook", f"RevenueCat sent {notice.type} (event {notice.id})", notice.id, notice.type)
+
+
+def claimed(anonymous_id: str) -> Cause:
+    return Cause("claim", f"the user claimed what was bought as {anonymous_id}")
+
+
+def lost_to_owner(anonymous_id: str) -> Cause:
+    return Cause("claim", f"what was bought as {anonymous_id} belongs to another account")

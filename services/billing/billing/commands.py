@@ -1,0 +1,238 @@
+"""What billing does, each within the caller's transaction.
+
+Locks are taken in one order everywhere: customer, alias, refresh.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+
+from billing import queries
+from billing.causes import RECONCILE, TIME, Cause, claimed, lost_to_owner, told_by
+from billing.entitlement import Rules, SubscriptionState, changes_at, decide
+from billing.models import (
+    CLOCKS_APART,
+    Alias,
+    Change,
+    Customer,
+    KeptSnapshot,
+    Mention,
+    ProductCover,
+    Refresh,
+    WebhookEvent,
+)
+from billing.notice import Notice, is_anonymous
+from billing.settling import FRESH, READ_AGAIN_AFTER, contradicted, next_reading
+from billing.snapshot import Snapshot
+from billing.work import ask_to_read
+from common.db.uow import UnitOfWork
+from common.errors import Conflict
+from common.observability import logger
+
+MOST_CLAIMS = 5
+"""How many anonymous ids one user may claim: each is one more call at every reading."""
+NOTICES_HELD = 50
+"""How many fresh notices about a person are held against a reading at most."""
+log = logger("billing")
+
+
+class ClaimedByAnother(Conflict):
+    def __init__(self) -> None:
+        super().__init__("This purchase belongs to another account.")
+
+
+class TooManyClaims(Conflict):
+    def __init__(self) -> None:
+        super().__init__(f"An account can claim purchases of at most {MOST_CLAIMS} anonymous ids.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One customer as just read. ``document`` is what is kept of the answer, as JSON text."""
+
+    snapshot: Snapshot
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``kept`` False: the readings contradicted a fresh notice and are to be made again at ``next_at``."""
+
+    kept: bool
+    next_at: datetime | None
+
+
+async def take_notice(uow: UnitOfWork, notice: Notice, body: bytes) -> bool:
+    """Stores a webhook and the work it makes; False when it is stored already."""
+    row = insert(WebhookEvent).values(
+        id=notice.id, type=notice.type, happened_at=notice.happened_at, received_at=uow.now, body=body
+    )
+    stored = await uow.session.scalar(row.on_conflict_do_nothing().returning(col(WebhookEvent.id)))
+    if stored is None:
+        return False
+    if notice.ids:
+        mentions = [{"app_user_id": one, "event_id": notice.id} for one in notice.ids]
+        await uow.session.execute(insert(Mention).values(mentions))
+    if notice.asks_for_reading:
+        await _learn_covers(uow, notice)
+        affected = await queries.people(uow, notice.ids)
+        for side in notice.sides:
+            await _link_anonymous(uow, side)
+        affected |= await queries.people(uow, notice.ids)
+        await ask_to_read(uow, affected, told_by(notice))
+    return True
+
+
+async def _learn_covers(uow: UnitOfWork, notice: Notice) -> None:
+    if notice.product_id is None or not notice.entitlement_ids:
+        return
+    rows = [{"product_id": notice.product_id, "entitlement": name} for name in sorted(set(notice.entitlement_ids))]
+    await uow.session.execute(insert(ProductCover).values(rows).on_conflict_do_nothing())
+
+
+async def _link_anonymous(uow: UnitOfWork, side: tuple[str, ...]) -> None:
+    """All ids of a side are one customer, by the provider's word, which outranks what a user claims."""
+    anonymous = sorted(one for one in side if is_anonymous(one))
+    if not anonymous:
+        return
+    identified = [one for one in side if not is_anonymous(one)]
+    owner = identified[0] if identified else None
+    rows = insert(Alias).values([{"anonymous_id": one, "user_id": owner, "seen_at": uow.now} for one in anonymous])
+    if owner is None:
+        await uow.session.execute(rows.on_conflict_do_nothing())
+        return
+    other = col(Alias.user_id).is_(None) | col(Alias.user_id).not_in(identified)
+    linked = rows.on_conflict_do_update(
+        index_elements=[col(Alias.anonymous_id)], set_={"user_id": owner, "claimed_at": None}, where=other
+    )
+    await uow.session.execute(linked)
+
+
+async def take_readings(
+    uow: UnitOfWork, rules: Rules, user_id: str, readings: Mapping[str, Reading], cause: Cause, readings_again: int
+) -> Outcome:
+    """Makes what was read the truth about the user, unless it is stale.
+
+    ``readings_again`` counts the readings before this one that contradicted a fresh notice; once READ_AGAIN_AFTER is
+    used up the API has the last word.
+    """
+    customer = await queries.customer_to_change(uow, user_id)
+    kept = await queries.kept_snapshots(uow, user_id)
+    if readings_again < len(READ_AGAIN_AFTER):
+        heard = await queries.last_notices(uow, user_id, NOTICES_HELD, since=uow.now - FRESH)
+        notices = [notice for notice in heard if notice.asks_for_reading]
+        read = {one: reading.snapshot for one, reading in readings.items()}
+        if doubted := contradicted(notices, read, kept, uow.now):
+            log.info("snapshot_contradicts_event", event_id=doubted.id, event_type=doubted.type, again=readings_again)
+            return Outcome(False, uow.now + READ_AGAIN_AFTER[readings_again])
+    for app_user_id, reading in sorted(readings.items()):
+        await _keep_if_newer(uow, app_user_id, reading)
+    state = await reassess(uow, rules, customer, cause)
+    snapshots = list((await queries.kept_snapshots(uow, user_id)).values())
+    return Outcome(True, next_reading(state, snapshots, uow.now))
+
+
+async def _keep_if_newer(uow: UnitOfWork, app_user_id: str, reading: Reading) -> None:
+    latest_credible = int((uow.now + CLOCKS_APART).timestamp() * 1000)
+    content = {
+        "taken_ms": min(reading.snapshot.taken_ms, latest_credible),
+        "read_at": uow.now,
+        "document": reading.document,
+    }
+    row = insert(KeptSnapshot).values(app_user_id=app_user_id, **content)
+    older = col(KeptSnapshot.taken_ms) < row.excluded.taken_ms
+    index = [col(KeptSnapshot.app_user_id)]
+    await uow.session.execute(row.on_conflict_do_update(index_elements=index, set_=content, where=older))
+
+
+async def reassess(uow: UnitOfWork, rules: Rules, customer: Customer, cause: Cause) -> SubscriptionState:
+    """Brings a held customer to what the kept snapshots mean now; a change is announced and remembered."""
+    snapshots = (await queries.kept_snapshots(uow, customer.user_id)).values()
+    covers = await queries.covers(uow)
+    state = decide(snapshots, rules, customer.user_id, uow.now, covers)
+    customer.changes_at = changes_at(snapshots, rules, customer.user_id, uow.now, covers)
+    changed = customer.become(state, cause.text, uow.now)
+    if changed:
+        uow.emit(changed)
+        uow.session.add(_entry(customer, state, cause, uow.now))
+    return state
+
+
+def _entry(customer: Customer, state: SubscriptionState, cause: Cause, at: datetime) -> Change:
+    return Change(
+        user_id=customer.user_id,
+        sequence=customer.sequence,
+        changed_at=at,
+        plan=state.plan,
+        status=state.status,
+        expires_at=state.expires_at,
+        will_renew=state.will_renew,
+        product_id=state.product_id,
+        cause_kind=cause.kind,
+        cause=cause.text,
+        event_id=cause.event_id,
+        event_type=cause.event_type,
+    )
+
+
+async def let_time_pass(uow: UnitOfWork, rules: Rules, limit: int = 50) -> int:
+    """Announces what time alone has changed, for ``limit`` users at most; returns for how many it looked."""
+    due = await queries.customers_to_change_by_time(uow, limit)
+    for customer in due:
+        await reassess(uow, rules, customer, TIME)
+    return len(due)
+
+
+async def claim_anonymous(uow: UnitOfWork, user_id: str, anonymous_id: str) -> Cause | None:
+    """Makes an anonymous id the user's, once; None when it is already. Raises ClaimedByAnother or TooManyClaims."""
+    await uow.session.execute(insert(Alias).values(anonymous_id=anonymous_id, seen_at=uow.now).on_conflict_do_nothing())
+    statement = select(Alias).where(col(Alias.anonymous_id) == anonymous_id).with_for_update()
+    alias = (await uow.session.scalars(statement)).one()
+    if alias.user_id == user_id:
+        return None
+    if alias.user_id is not None:
+        raise ClaimedByAnother
+    if len(await queries.claimed_ids(uow, user_id)) >= MOST_CLAIMS:
+        raise TooManyClaims
+    alias.user_id, alias.claimed_at = user_id, uow.now
+    await uow.session.flush()
+    cause = claimed(anonymous_id)
+    await ask_to_read(uow, [user_id], cause)
+    return cause
+
+
+async def give_up_claim(uow: UnitOfWork, rules: Rules, user_id: str, anonymous_id: str) -> None:
+    """Takes back a claim on what the provider knows to be somebody else's."""
+    customer = await queries.customer_to_change(uow, user_id)
+    mine = (col(Alias.anonymous_id) == anonymous_id) & (col(Alias.user_id) == user_id)
+    await uow.session.execute(delete(Alias).where(mine, col(Alias.claimed_at).is_not(None)))
+    await uow.session.execute(delete(KeptSnapshot).where(col(KeptSnapshot.app_user_id) == anonymous_id))
+    await reassess(uow, rules, customer, lost_to_owner(anonymous_id))
+
+
+async def ask_for_everybody(uow: UnitOfWork) -> int:
+    """Has every known user read again, the paying ones first; returns how many."""
+    count = 0
+    for plan, due_at in (("pro", uow.now), ("free", uow.now + timedelta(seconds=1))):
+        users = (await uow.session.scalars(select(col(Customer.user_id)).where(col(Customer.plan) == plan))).all()
+        await ask_to_read(uow, users, RECONCILE, due_at)
+        count += len(users)
+    return count
+
+
+async def erase_user(uow: UnitOfWork, user_id: str) -> None:
+    """Removes everything held about the user, webhooks that also name others among it."""
+    await queries.customer_to_change(uow, user_id)
+    anonymous = (await uow.session.scalars(select(col(Alias.anonymous_id)).where(col(Alias.user_id) == user_id))).all()
+    ids: Collection[str] = [user_id, *anonymous]
+    named = select(col(Mention.event_id)).where(col(Mention.app_user_id).in_(ids))
+    await uow.session.execute(delete(WebhookEvent).where(col(WebhookEvent.id).in_(named)))
+    await uow.session.execute(delete(Alias).where(col(Alias.user_id) == user_id))
+    await uow.session.execute(delete(KeptSnapshot).where(col(KeptSnapshot.app_user_id).in_(ids)))
+    await uow.session.execute(delete(Change).where(col(Change.user_id) == user_id))
+    await uow.session.execute(delete(Refresh).where(col(Refresh.user_id) == user_id))
+    await uow.session.execute(delete(Customer).where(col(Customer.user_id) == user_id))

@@ -1,0 +1,13 @@
+"""What billing hears from others."""
+
+from billing import commands
+from common.contracts.identity import UserDeleted
+from common.db.uow import UnitOfWork
+from common.messaging.consumers import Subscription
+
+users = Subscription("billing.users")
+
+
+@users.on(UserDeleted)
+async def erase_user(uow: UnitOfWork, event: UserDeleted) -> None:
+    await commands.erase_user(uow, event.user_id)

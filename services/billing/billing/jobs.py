@@ -1,0 +1,52 @@
+"""What billing's worker does all the time."""
+
+import asyncio
+
+from prometheus_client import Gauge
+
+from billing import queries
+from billing.commands import let_time_pass
+from billing.entitlement import Rules
+from billing.models import REFRESH_CHANNEL
+from billing.refreshing import Refresher
+from common.db.engine import Database
+from common.db.wakeup import WakeUp
+
+TICK_SECONDS = 1.0
+MEASURE_SECONDS = 10.0
+READINGS_DUE = Gauge("billing_readings_due", "Customers waiting to be read at RevenueCat")
+READINGS_LATE = Gauge("billing_readings_oldest_seconds", "How long the first of them has been due")
+
+
+async def refresh_for_ever(refresher: Refresher, database: Database) -> None:
+    """Makes readings as webhooks and plans ask for them."""
+    async with WakeUp(database.direct_url, REFRESH_CHANNEL) as wake:
+        await refresher.run(wake)
+
+
+async def expire_for_ever(database: Database, rules: Rules) -> None:
+    """Announces, within a second, what has ended without anybody saying so."""
+    while True:
+        await expire_due(database, rules)
+        await asyncio.sleep(TICK_SECONDS)
+
+
+async def expire_due(database: Database, rules: Rules) -> int:
+    """Everything time has changed until now, a few users at a transaction; returns how many users it looked at."""
+    looked_at = 0
+    while True:
+        async with database.transaction() as uow:
+            count = await let_time_pass(uow, rules)
+        looked_at += count
+        if not count:
+            return looked_at
+
+
+async def measure_for_ever(database: Database) -> None:
+    """Keeps the gauges of waiting work true."""
+    while True:
+        async with database.transaction() as uow:
+            due, oldest = await queries.overdue_readings(uow)
+        READINGS_DUE.set(due)
+        READINGS_LATE.set(oldest)
+        await asyncio.sleep(MEASURE_SECONDS)

@@ -1,0 +1,141 @@
+"""What billing reads from its tables."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+
+from billing.entitlement import Rules, SubscriptionState, decide
+from billing.models import Alias, Change, Customer, KeptSnapshot, Mention, ProductCover, Refresh, WebhookEvent
+from billing.notice import Notice, is_anonymous, parse_notice
+from billing.snapshot import Snapshot, parse_snapshot
+from common.clock import from_milliseconds
+from common.db.uow import UnitOfWork
+from common.web.pagination import Page
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def customer(uow: UnitOfWork, user_id: str) -> Customer | None:
+    return await uow.session.get(Customer, user_id)
+
+
+async def customer_to_change(uow: UnitOfWork, user_id: str) -> Customer:
+    """The user's row, made when unknown and held until the transaction ends: one change of a person at a time."""
+    newcomer = Customer(user_id=user_id, created_at=uow.now, updated_at=uow.now)
+    await uow.session.execute(insert(Customer).values(newcomer.model_dump()).on_conflict_do_nothing())
+    statement = select(Customer).where(col(Customer.user_id) == user_id).with_for_update()
+    return (await uow.session.scalars(statement, execution_options={"populate_existing": True})).one()
+
+
+async def customers_to_change_by_time(uow: UnitOfWork, limit: int) -> Sequence[Customer]:
+    """Those whose state time has changed, held; the ones somebody else is changing are left out."""
+    statement = (
+        select(Customer)
+        .where(col(Customer.changes_at) <= uow.now)
+        .order_by(col(Customer.changes_at))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return (await uow.session.scalars(statement)).all()
+
+
+async def claimed_ids(uow: UnitOfWork, user_id: str) -> Sequence[str]:
+    """The anonymous ids whose purchases only the user's claim makes theirs."""
+    statement = select(col(Alias.anonymous_id)).where(col(Alias.user_id) == user_id, col(Alias.claimed_at).is_not(None))
+    return (await uow.session.scalars(statement.order_by(col(Alias.anonymous_id)))).all()
+
+
+async def ids_to_read(uow: UnitOfWork, user_id: str) -> list[str]:
+    """The customers at RevenueCat that are this user's."""
+    return [user_id, *await claimed_ids(uow, user_id)]
+
+
+async def aliases(uow: UnitOfWork, user_id: str) -> Sequence[Alias]:
+    statement = select(Alias).where(col(Alias.user_id) == user_id).order_by(col(Alias.anonymous_id))
+    return (await uow.session.scalars(statement)).all()
+
+
+async def people(uow: UnitOfWork, app_user_ids: Collection[str]) -> set[str]:
+    """The users behind ids: the identified ones themselves, and those an anonymous one is known to belong to."""
+    anonymous = [one for one in app_user_ids if is_anonymous(one)]
+    owners = select(col(Alias.user_id)).where(col(Alias.anonymous_id).in_(anonymous), col(Alias.user_id).is_not(None))
+    known = await uow.session.scalars(owners) if anonymous else ()
+    return {one for one in app_user_ids if not is_anonymous(one)} | {owner for owner in known if owner}
+
+
+async def kept_snapshots(uow: UnitOfWork, user_id: str) -> dict[str, Snapshot]:
+    """The newest snapshots of the user's customers, by the id they were read for."""
+    ids = await ids_to_read(uow, user_id)
+    rows = await uow.session.scalars(select(KeptSnapshot).where(col(KeptSnapshot.app_user_id).in_(ids)))
+    return {row.app_user_id: replace(parse_snapshot(json.loads(row.document)), taken_ms=row.taken_ms) for row in rows}
+
+
+async def last_reading_at(uow: UnitOfWork, user_id: str) -> datetime | None:
+    """When the least recently read of the user's customers was read; None unless all were."""
+    ids = await ids_to_read(uow, user_id)
+    statement = select(func.min(col(KeptSnapshot.read_at)), func.count()).where(col(KeptSnapshot.app_user_id).in_(ids))
+    oldest, count = (await uow.session.execute(statement)).one()
+    return oldest if count == len(ids) else None
+
+
+async def covers(uow: UnitOfWork) -> dict[str, frozenset[str]]:
+    """Which entitlements each product gives, as far as webhooks have told."""
+    found: dict[str, frozenset[str]] = {}
+    for row in await uow.session.scalars(select(ProductCover)):
+        found[row.product_id] = found.get(row.product_id, frozenset()) | {row.entitlement}
+    return found
+
+
+async def subscription(uow: UnitOfWork, rules: Rules, user_id: str) -> tuple[SubscriptionState, int, datetime]:
+    """The state at this instant, the number of changes announced so far, and when the provider last told us.
+
+    The clock decides, not the announcement: a paid period that has ended gives nothing more even if nobody noticed.
+    """
+    known = await customer(uow, user_id)
+    snapshots = (await kept_snapshots(uow, user_id)).values()
+    state = decide(snapshots, rules, user_id, uow.now, await covers(uow))
+    taken = [snapshot.taken_ms for snapshot in snapshots]
+    return state, known.sequence if known else 0, from_milliseconds(min(taken)) if taken else uow.now
+
+
+async def last_notices(uow: UnitOfWork, user_id: str, limit: int, *, since: datetime = EVER) -> list[Notice]:
+    """What webhooks told about the user's customers, received after ``since``, the newest first."""
+    ids = [user_id, *(alias.anonymous_id for alias in await aliases(uow, user_id))]
+    statement = (
+        select(WebhookEvent)
+        .where(col(WebhookEvent.id).in_(_events_naming(ids)))
+        .where(col(WebhookEvent.received_at) > since)
+        .order_by(col(WebhookEvent.received_at).desc(), col(WebhookEvent.id))
+        .limit(limit)
+    )
+    return [parse_notice(row.body, row.received_at) for row in await uow.session.scalars(statement)]
+
+
+def _events_naming(app_user_ids: Sequence[str]) -> Select[str]:
+    return select(col(Mention.event_id)).where(col(Mention.app_user_id).in_(app_user_ids))
+
+
+async def event(uow: UnitOfWork, event_id: str) -> WebhookEvent | None:
+    return await uow.session.get(WebhookEvent, event_id)
+
+
+async def history(uow: UnitOfWork, user_id: str, page: Page) -> Sequence[Change]:
+    """The user's changes, newest first; one more than the page shows."""
+    statement = select(Change).where(col(Change.user_id) == user_id).order_by(col(Change.sequence).desc())
+    return (await uow.session.scalars(statement.limit(page.fetch).offset(page.offset))).all()
+
+
+async def refresh(uow: UnitOfWork, user_id: str) -> Refresh | None:
+    return await uow.session.get(Refresh, user_id)
+
+
+async def overdue_readings(uow: UnitOfWork) -> tuple[int, float]:
+    """How many readings are due, and for how many seconds the oldest has been."""
+    statement = select(func.count(), func.min(col(Refresh.due_at))).where(col(Refresh.due_at) <= uow.now)
+    count, oldest = (await uow.session.execute(statement)).one()
+    return count, (uow.now - oldest).total_seconds() if oldest else 0.0

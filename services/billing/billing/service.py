@@ -1,0 +1,67 @@
+"""Billing, wired."""
+
+from functools import partial
+from pathlib import Path
+
+from billing import api, consumers, jobs, webhooks
+from billing.models import Base
+from billing.pacing import RequestBudget
+from billing.proof import WebhookProof
+from billing.refreshing import Refresher
+from billing.revenuecat import RevenueCatApi, SubscriberSource
+from billing.settings import BillingSettings
+from common.auth import CallerVerifier
+from common.clock import Clock, utc_now
+from common.db.engine import Database
+from common.internal_tokens import internal_token_verifier
+from common.messaging.outbox import Outbox
+from common.service import Service
+from common.web.app import create_app
+from common.web.client import HttpClient, Patience
+
+READING = Patience(connect=3.0, read=8.0, total=10.0)
+
+
+def build(
+    settings: BillingSettings,
+    *,
+    clock: Clock = utc_now,
+    verifier: CallerVerifier | None = None,
+    source: SubscriberSource | None = None,
+) -> Service:
+    """The service, not yet started. ``verifier`` and ``source`` stand in for the gateway's tokens and RevenueCat."""
+    outbox = Outbox("billing")
+    database = Database.of(settings, outbox, clock)
+    rules = settings.rules
+    # no retries here: what fails is tried again from the work table, with the provider's own wait
+    http = HttpClient("revenuecat", patience=READING, retries=0, clock=clock)
+    budget = RequestBudget(settings.revenuecat_requests_per_second)
+    key = settings.revenuecat_api_key.get_secret_value()
+    refresher = Refresher(database, source or RevenueCatApi(settings.revenuecat_api_url, key, http, budget), rules)
+
+    app = create_app("billing", title="Entrain billing", checks={"database": database.check})
+    app.state.database = database
+    app.state.verifier = verifier or internal_token_verifier(settings, "billing")
+    app.state.rules = rules
+    app.state.refresher = refresher
+    app.state.webhook_proof = WebhookProof(
+        [value.get_secret_value() for value in settings.revenuecat_webhook_authorization],
+        [secret.get_secret_value() for secret in settings.revenuecat_webhook_secrets],
+    )
+    app.include_router(webhooks.router)
+    app.include_router(api.router)
+    return Service(
+        name="billing",
+        app=app,
+        database=database,
+        outbox=outbox,
+        metadata=Base.metadata,
+        migrations=Path(__file__).parent / "migrations",
+        subscriptions=(consumers.users,),
+        loops={
+            "refresh": partial(jobs.refresh_for_ever, refresher, database),
+            "expire": partial(jobs.expire_for_ever, database, rules),
+            "measure": partial(jobs.measure_for_ever, database),
+        },
+        resources=(http,),
+    )

@@ -1,0 +1,125 @@
+"""When a snapshot settles a matter, and when to look again.
+
+RevenueCat does not say that its API already knows what its webhook tells, so a snapshot that contradicts a fresh notice
+is read again a few times. And because webhooks get lost, everybody is also read at the moments that matter to them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from billing.entitlement import FOR_EVER, SubscriptionState
+from billing.notice import Notice
+from billing.snapshot import Purchase, Snapshot, split_product
+
+FRESH = timedelta(minutes=5)
+"""How long after it was received a notice is held against snapshots."""
+READ_AGAIN_AFTER = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
+BEFORE_THE_END = timedelta(minutes=2)
+AFTER_THE_END = (timedelta(0), timedelta(minutes=5), timedelta(hours=1), timedelta(hours=24))
+SWEEP = timedelta(hours=24)
+BILLING_RETRY = timedelta(days=60)
+"""How long stores go on charging after a subscription has run out."""
+_PLANNED_AHEAD = timedelta(days=3650)
+_ROUNDING = timedelta(seconds=1)
+_GRANTING = frozenset(
+    {
+        "INITIAL_PURCHASE",
+        "RENEWAL",
+        "NON_RENEWING_PURCHASE",
+        "UNCANCELLATION",
+        "SUBSCRIPTION_EXTENDED",
+        "REFUND_REVERSED",
+        "TEMPORARY_ENTITLEMENT_GRANT",
+        "BILLING_ISSUE",
+    }
+)
+_MOVING = frozenset({"TRANSFER", "PURCHASE_REDEEMED"})
+
+
+def contradicted(
+    notices: Sequence[Notice], read: Mapping[str, Snapshot], kept: Mapping[str, Snapshot], now: datetime
+) -> Notice | None:
+    """The notice, among the latest of one person's fresh ones, that what was read does not bear out; None when it does.
+
+    ``kept`` are the snapshots before this reading; both by the id they were read for.
+    """
+    latest = max((notice.happened_at for notice in notices), default=now)
+    for notice in notices:
+        if notice.happened_at == latest and _contradicts(notice, read, kept, now):
+            return notice
+    return None
+
+
+def _contradicts(notice: Notice, read: Mapping[str, Snapshot], kept: Mapping[str, Snapshot], now: datetime) -> bool:
+    snapshots = list(read.values())
+    if notice.type in _MOVING:  # it says that something changed, not what
+        return all(_content(snapshot) == _content(kept.get(one)) for one, snapshot in read.items())
+    if notice.type in _GRANTING and _says_less(notice, snapshots, now):
+        return True
+    if notice.type == "UNCANCELLATION":
+        return any(purchase.unsubscribed_at for purchase in _purchases(notice, snapshots))
+    if notice.type not in ("CANCELLATION", "EXPIRATION"):
+        return False
+    if notice.for_life or (notice.expires_at and notice.expires_at <= now):
+        return _still_grants(notice, snapshots, now)
+    turned_off = notice.type == "CANCELLATION" and notice.cancel_reason != "CUSTOMER_SUPPORT"
+    return turned_off and any(purchase.renews for purchase in _purchases(notice, snapshots))
+
+
+def _says_less(notice: Notice, snapshots: Sequence[Snapshot], now: datetime) -> bool:
+    """Whether an entitlement that the notice gives until later than now is absent or ends earlier."""
+    ends = [end for end in (notice.expires_at, notice.grace_until) if end]
+    until = FOR_EVER if notice.for_life else max(ends, default=now)
+    if until <= now:
+        return False
+    shown = {
+        entitlement.name: entitlement.access_until or FOR_EVER
+        for snapshot in snapshots
+        for entitlement in snapshot.entitlements
+    }
+    return any(shown.get(name, now) < until - _ROUNDING for name in notice.entitlement_ids)
+
+
+def _still_grants(notice: Notice, snapshots: Sequence[Snapshot], now: datetime) -> bool:
+    product_id, _ = split_product(notice.product_id or "")
+    return any(
+        entitlement.product_id == product_id and (entitlement.access_until or FOR_EVER) > now
+        for snapshot in snapshots
+        for entitlement in snapshot.entitlements
+    )
+
+
+def _purchases(notice: Notice, snapshots: Sequence[Snapshot]) -> Iterator[Purchase]:
+    product_id, plan_id = split_product(notice.product_id or "")
+    for snapshot in snapshots:
+        yield from snapshot.purchases_of(product_id, plan_id)
+
+
+def _content(snapshot: Snapshot | None) -> tuple[object, ...]:
+    return (snapshot.entitlements, snapshot.purchases) if snapshot else ((), ())
+
+
+def next_reading(state: SubscriptionState, snapshots: Sequence[Snapshot], now: datetime) -> datetime | None:
+    """When to read a person again although nothing is heard; None: not before something is."""
+    return min((moment for moment in _moments(state, snapshots, now) if moment > now), default=None)
+
+
+def _moments(state: SubscriptionState, snapshots: Sequence[Snapshot], now: datetime) -> Iterator[datetime]:
+    if state.plan == "pro":
+        yield now + SWEEP
+    end = state.expires_at
+    if end is not None and now - _PLANNED_AHEAD < end < now + _PLANNED_AHEAD:
+        yield end - BEFORE_THE_END
+        yield from (end + wait for wait in AFTER_THE_END)
+    for purchase in (purchase for snapshot in snapshots for purchase in snapshot.purchases):
+        if purchase.resumes_at is not None and purchase.resumes_at < now + _PLANNED_AHEAD:
+            yield purchase.resumes_at + AFTER_THE_END[1]
+        if _may_recover(purchase, now):
+            yield now + SWEEP
+
+
+def _may_recover(purchase: Purchase, now: datetime) -> bool:
+    """Whether the store may still charge for it: the renewal would come long after the end."""
+    if not purchase.billing_issue_at or purchase.refunded_at or purchase.expires_at is None:
+        return False
+    return purchase.expires_at <= now and now - purchase.expires_at < BILLING_RETRY

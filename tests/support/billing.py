@@ -1,0 +1,138 @@
+"""Billing on a database of its own, with RevenueCat played by the stand-in, on a clock the test moves."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from billing.jobs import expire_due
+from billing.refreshing import Refresher
+from billing.service import build
+from billing.settings import BillingSettings
+from common.contracts.billing import SubscriptionChanged
+from common.db.migrations import upgrade
+from common.messaging.envelope import Envelope
+from common.service import HttpServer, Service
+from embedded.revenuecat import RevenueCatStandIn
+from embedded.webhook_signatures import revenuecat_headers
+from tests.support.callers import Answer, Api, FixedCallers, served
+from tests.support.hand_clock import HandClock
+from tests.support.schemas import rows
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "revenuecat"
+WEBHOOK_BODIES = sorted(FIXTURES.glob("composed__*.json"))
+AUTHORIZATION = "Bearer a-long-webhook-password"
+SIGNING_SECRET = "whsec_a_long_signing_secret"
+API_KEY = "sk_for_the_stand_in"
+NOWHERE = "http://127.0.0.1:1"
+
+
+def settings(database_url: str = "postgresql://nowhere/db", **more: Any) -> BillingSettings:
+    fixed: dict[str, Any] = {
+        "database_url": database_url,
+        "database_pool_size": 10,
+        "gateway_jwks_url": f"{NOWHERE}/.well-known/jwks.json",
+        "revenuecat_api_key": API_KEY,
+        "revenuecat_api_url": NOWHERE,
+        "revenuecat_webhook_authorization": (AUTHORIZATION,),
+        "revenuecat_webhook_secrets": (SIGNING_SECRET,),
+        "revenuecat_requests_per_second": 1000,
+    }
+    return BillingSettings(**{**fixed, **more})
+
+
+@dataclass
+class Billing:
+    """One process of the service, the store its users buy in, and the means to see what it knows."""
+
+    api: Api
+    service: Service
+    store: RevenueCatStandIn
+    clock: HandClock
+    database_url: str
+
+    @property
+    def refresher(self) -> Refresher:
+        refresher: Refresher = self.service.app.state.refresher
+        return refresher
+
+    async def post_webhook(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """One delivery of the body as it is; with ``headers`` None it is signed as configured."""
+        signed = revenuecat_headers(body, int(self.clock().timestamp()), AUTHORIZATION, SIGNING_SECRET)
+        return await self.api.signed_in_as(None).post("/webhooks/revenuecat", raw=body, headers=headers or signed)
+
+    async def hear(self) -> list[int | None]:
+        """Lets RevenueCat send the webhooks that are due; the status of each."""
+        return [attempt.status for attempt in await self.store.deliver_due()]
+
+    async def work(self) -> int:
+        """What a worker would do now: readings that are due, then what time has ended."""
+        taken = await self.refresher.work_off()
+        await expire_due(self.service.database, self.service.app.state.rules)
+        return taken
+
+    async def hear_and_work(self) -> None:
+        assert set(await self.hear()) <= {200}
+        await self.work()
+
+    async def later(self, **by: float) -> None:
+        """Time passes, and the worker does what became due."""
+        self.clock.forward(**by)
+        await self.work()
+
+    async def subscription(self, user_id: str = "user_1") -> dict[str, Any]:
+        answer = await self.api.signed_in_as(user_id).get("/me/subscription")
+        assert answer.status == 200, answer.text
+        body: dict[str, Any] = answer.json
+        return body
+
+    async def plan(self, user_id: str = "user_1") -> str:
+        return str((await self.subscription(user_id))["plan"])
+
+    async def causes(self, user_id: str = "user_1") -> list[tuple[str, str, str]]:
+        """(plan, status, kind of cause) of each change, the oldest first."""
+        answer = await self.api.signed_in_as(user_id).get("/me/subscription/history")
+        changes = reversed(answer.json["changes"])
+        return [(change["plan"], change["status"], change["cause"]["kind"]) for change in changes]
+
+    async def announced(self, user_id: str = "user_1") -> list[SubscriptionChanged]:
+        """The events emitted about the user, in order."""
+        found = await self.rows("SELECT body FROM billing.outbox WHERE subject = $1 ORDER BY id", user_id)
+        return [SubscriptionChanged.model_validate(Envelope.from_json(row["body"]).data) for row in found]
+
+    async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
+        return await rows(self.database_url, query, *arguments)
+
+    async def count(self, table: str) -> int:
+        return int((await self.rows(f"SELECT count(*) FROM billing.{table}"))[0]["count"])
+
+
+@asynccontextmanager
+async def billing(database_url: str, clock: HandClock | None = None, **more: Any) -> AsyncIterator[Billing]:
+    """The migrated service, called as ``user_1``; ``more`` are settings."""
+    clock = clock or HandClock()
+    async with AsyncExitStack() as stack:
+        store = RevenueCatStandIn(
+            clock,
+            api_key=API_KEY,
+            webhook_url=f"{NOWHERE}/",
+            webhook_authorization=AUTHORIZATION,
+            webhook_secret=SIGNING_SECRET,
+        )
+        await stack.enter_async_context(store)
+        chosen = settings(database_url, **{"revenuecat_api_url": store.url, **more})
+        service = build(chosen, clock=clock, verifier=FixedCallers())
+        await upgrade(database_url, service.metadata, service.migrations)
+        await stack.enter_async_context(service.opened())
+        server = await stack.enter_async_context(HttpServer(service.app, "127.0.0.1", 0))
+        store.webhooks.url = f"http://127.0.0.1:{server.port}/webhooks/revenuecat"
+        api = await stack.enter_async_context(served(service.app))
+        yield Billing(api, service, store, clock, database_url)
+
+
+def event_body(**event: Any) -> bytes:
+    """A webhook with these members and the three that every event has."""
+    required = {"id": "E1", "type": "RENEWAL", "event_timestamp_ms": 1788256800000}
+    return json.dumps({"api_version": "1.0", "event": {**required, **event}}).encode()
