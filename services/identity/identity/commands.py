@@ -38,7 +38,7 @@ async def replace_values(uow: UnitOfWork, user_id: str, chosen: Sequence[ChosenV
 
 async def set_struggle(uow: UnitOfWork, user_id: str, struggle: str | None) -> None:
     user = await queries.user_to_change(uow, user_id)
-    user.say_struggle(struggle, uow.now)
+    user.set_struggle(struggle, uow.now)
 
 
 async def store_preferences(uow: UnitOfWork, user_id: str, preferences: PreferencesV3) -> None:

@@ -40,7 +40,7 @@ class User(Base, table=True):
     def registered(self) -> UserRegistered:
         return UserRegistered(user_id=self.id, issuer=self.issuer, email=self.email, sequence=self.version)
 
-    def say_struggle(self, struggle: str | None, at: datetime) -> None:
+    def set_struggle(self, struggle: str | None, at: datetime) -> None:
         """None forgets it."""
         self.struggle = struggle
         self.updated_at = at
