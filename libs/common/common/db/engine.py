@@ -75,7 +75,9 @@ def plain_url(url: str) -> str:
     return _SCHEME.sub("postgresql://", url)
 
 
-REACHING_FAILED = (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a plain session raises when PostgreSQL is down, full or restarting; the last when it ends amid an exchange."""
+REACHING_FAILED = (*LOST, PoolTimeout, DBAPIError)
 """Everything that a database which is down, full or restarting can make a statement raise."""
 
 _LOCAL_FILES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
@@ -88,6 +90,6 @@ def is_outage(error: BaseException) -> bool:
         return error.connection_invalidated or (error.orig is not None and is_outage(error.orig))
     if isinstance(error, _LOCAL_FILES):
         return False
-    if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError):
+    if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return True
     return str(getattr(error, "sqlstate", None) or "").startswith(("08", "53", "57P"))

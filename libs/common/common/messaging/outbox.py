@@ -17,12 +17,12 @@ from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.contracts.event import Event
+from common.db.engine import LOST
 from common.db.tables import outbox_of
 from common.messaging.bus import Bus
 from common.messaging.envelope import MAXIMUM_BYTES, Envelope
 from common.observability import OUTBOX_AGE, OUTBOX_PENDING, OUTBOX_PUBLISHED, current_trace, logger
 
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 log = logger("outbox")
 
 _TRY_TO_LEAD = "SELECT pg_try_advisory_lock(hashtext($1))"
@@ -170,8 +170,8 @@ class Relay:
                 self._wake.set()
         except Exception as error:  # whatever the cause, the rows stay unpublished and are tried again
             self._failed(subject, error)
-            self._in_flight.difference_update(row for row, _ in chain)
         finally:
+            self._in_flight.difference_update(row for row, _ in chain)
             self._chains.pop(subject, None)
 
     def _failed(self, subject: str, error: Exception) -> None:

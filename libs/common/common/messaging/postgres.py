@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from common.db.engine import is_outage, plain_url
+from common.db.engine import LOST, is_outage, plain_url
 from common.errors import PermanentError
 from common.messaging import bus_statements as sql
 from common.messaging.bus import Binding, Deliver, ParkedMessage, RetryPolicy
@@ -19,7 +19,6 @@ POLL_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
 DRAIN_SECONDS = 20.0
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 log = logger("postgres_bus")
 
 
@@ -237,7 +236,7 @@ class PostgresConsumption:
                 await self._settle()
                 taken = await self._claim()
                 self._healthy = True
-            except LOST as error:
+            except Exception as error:  # whatever it is, a consumer that ended here would never come back
                 self._healthy = False
                 log.warning("bus_unreachable", queue=self.binding.queue, error=f"{type(error).__name__}: {error}")
             if not taken:

@@ -6,7 +6,6 @@ between doubles a message and never loses one. Arguments of queues cannot change
 and attempts are this code's.
 """
 
-import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from yarl import URL
 
 from common.messaging.bus import UNROUTED, Binding, Deliver, RetryPolicy
 from common.messaging.envelope import CONTENT_TYPE, Envelope
-from common.messaging.rabbit_consumption import RabbitConsumption, bounded
+from common.messaging.rabbit_consumption import RabbitConsumption, answered_within, bounded
 
 EXCHANGE = "events"
 PUBLISH_SECONDS = 10.0
@@ -77,7 +76,7 @@ class RabbitBus:
             self._url, timeout=10, reconnect_interval=1, client_properties=properties
         )
         try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
+            async with answered_within(PUBLISH_SECONDS):
                 await self._declare_exchanges()
         except BaseException:
             await self.close()
@@ -101,9 +100,9 @@ class RabbitBus:
 
     async def check(self) -> str | None:
         """Readiness: None while the broker answers."""
-        connection = self._connection
+        connection, channel = self._connection, self._publishing
         ready = connection is not None and connection.connected.is_set()
-        return None if ready else "no session with the broker"
+        return None if ready and channel is not None and not channel.is_closed else "no session with the broker"
 
     async def publish(self, envelope: Envelope) -> None:
         assert self._exchange is not None, "start() first"
@@ -114,24 +113,26 @@ class RabbitBus:
             message_id=envelope.id,
             type=envelope.type,
         )
-        async with asyncio.timeout(PUBLISH_SECONDS):  # the client's own timeout leaves out the wait for a session
+        async with answered_within(PUBLISH_SECONDS):  # the client's own timeout leaves out the wait for a session
             await self._exchange.publish(message, envelope.type, mandatory=True)
 
     async def declare(self, binding: Binding) -> None:
         """Makes a queue and its neighbours without consuming, so that nothing published from now on misses it."""
         channel = await self._channel()
         try:
-            await self._declare(channel, binding)
+            async with answered_within(PUBLISH_SECONDS):
+                await self._declare(channel, binding)
         finally:
             await bounded(channel.close())
 
     async def consume(self, binding: Binding, deliver: Deliver, *, prefetch: int = 16) -> RabbitConsumption:
         channel = await self._channel()
         try:
-            await channel.set_qos(prefetch_count=prefetch)
-            queue = await self._declare(channel, binding)
-            consumption = RabbitConsumption(self, channel, queue, binding, deliver)
-            await consumption.start()
+            async with answered_within(PUBLISH_SECONDS):
+                await channel.set_qos(prefetch_count=prefetch)
+                queue = await self._declare(channel, binding)
+                consumption = RabbitConsumption(self, channel, queue, binding, deliver)
+                await consumption.start()
         except BaseException:
             await bounded(channel.close())
             raise
@@ -161,12 +162,12 @@ class RabbitBus:
         message = Message(
             body, content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, headers=headers, expiration=delay
         )
-        async with asyncio.timeout(PUBLISH_SECONDS):
+        async with answered_within(PUBLISH_SECONDS):
             await self._publishing.default_exchange.publish(message, queue, mandatory=True)
 
     async def _channel(self) -> AbstractRobustChannel:
         assert self._connection is not None, "start() first"
-        async with asyncio.timeout(PUBLISH_SECONDS):
+        async with answered_within(PUBLISH_SECONDS):
             channel = await self._connection.channel(on_return_raises=True)
         assert isinstance(channel, AbstractRobustChannel)
         return channel

@@ -5,7 +5,8 @@ acknowledgement goes nowhere, the message comes again and the inbox knows it.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -104,7 +105,8 @@ class RabbitConsumption:
 
     async def _acknowledge(self, message: AbstractIncomingMessage) -> None:
         try:
-            await message.ack()
+            async with answered_within(CLOSE_SECONDS):
+                await message.ack()
         except REACHING_FAILED as error:
             log.info("acknowledgement_lost", queue=self._binding.queue, error=f"{type(error).__name__}: {error}")
 
@@ -156,10 +158,24 @@ def trail(message: AbstractIncomingMessage, reason: str) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Raises TimeoutError after ``seconds``, and ConnectionError where the client reports a lost session as if this
+    task had been cancelled: nobody above would take that for a failure."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("the session with the broker ended") from None
+
+
 async def bounded(work: Awaitable[object]) -> None:
     """Closing after a failed declare can hang, and a lost socket is already closed."""
     try:
-        async with asyncio.timeout(CLOSE_SECONDS):
+        async with answered_within(CLOSE_SECONDS):
             await work
     except REACHING_FAILED as error:
         log.info("close_incomplete", error=f"{type(error).__name__}: {error}")
