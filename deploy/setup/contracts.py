@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from billing.service import build as build_billing
+from billing.settings import BillingSettings
 from common.contracts.asyncapi import EVENTS, document, schema_of
 from common.contracts.compatibility import breaks
 from common.service import Service
@@ -79,7 +81,9 @@ def services() -> list[Service]:
         "database_url": "postgresql://nobody@127.0.0.1/nowhere",
         "gateway_jwks_url": "http://127.0.0.1/.well-known/jwks.json",
     }
-    return [build_identity(IdentitySettings(**shared))]
+    secret = "stands-for-a-secret"
+    billing = BillingSettings(**shared, revenuecat_api_key=secret, revenuecat_webhook_secrets=(secret,))
+    return [build_identity(IdentitySettings(**shared)), build_billing(billing)]
 
 
 def _read(file: Path) -> Any:
