@@ -14,7 +14,7 @@ Level = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
-class Mix(WireModel):
+class PreferredMix(WireModel):
     """Volumes, 0 silent to 1 full."""
 
     affirmations: Level
@@ -29,7 +29,7 @@ class PreferencesV3(WireModel):
     affirmation_spacing_ms: Annotated[int, Field(strict=True, ge=0, le=3_600_000)]
     binaural_hz: Annotated[float, Field(strict=True, ge=1, le=20_000, allow_inf_nan=False)]
     background_id: Name
-    mix: Mix
+    mix: PreferredMix
     loop_background: StrictBool
     loop_binaural: StrictBool
 
@@ -41,7 +41,7 @@ DEFAULTS = PreferencesV3(
     affirmation_spacing_ms=1000,
     binaural_hz=10,
     background_id="ocean",
-    mix=Mix(affirmations=1, binaural=0.35, background=0.35),
+    mix=PreferredMix(affirmations=1, binaural=0.35, background=0.35),
     loop_background=True,
     loop_binaural=True,
 )
