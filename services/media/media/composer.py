@@ -1,0 +1,160 @@
+"""Writes affirmations with no network: phrases of the goal, the struggle and the values woven into proven sentences.
+
+Varied (a seed makes it repeatable), always the exact number, and every rule of `affirmation_rules` kept, whatever the
+goal says.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, zip_longest
+
+from media.affirmation_rules import (
+    MAX_I_AM,
+    MAX_LINES,
+    MAX_SHARED_WORDS,
+    MIN_LINES,
+    contains_keyword,
+    covered_lines,
+    keywords,
+    line_violations,
+    opens_with_i_am,
+    shared_words,
+    validate,
+)
+from media.phrases import GOAL_LINES, OPEN_LINES, STRUGGLE_LINES, VALUE_LINES, Framework
+from media.topics import Kind, Topic, plain_phrase, struggle_of, topics_of
+
+__all__ = ["CompositionFailed", "compose", "framework_for", "validate"]
+
+_ATTEMPTS = 5
+_GOAL_SHARE = 0.8
+_SESSION_TOPICS = (
+    ("sleep", "deep rest"),
+    ("meditat", "inner stillness"),
+    ("focus", "clear focus"),
+    ("anxi", "calm"),
+    ("wake", "fresh energy"),
+    ("creativ", "creative play"),
+    ("perform", "steady confidence"),
+    ("work", "good work"),
+)
+
+
+class CompositionFailed(RuntimeError):
+    """The rules could not all be kept; the message names what was broken."""
+
+
+def framework_for(session_type: str, struggle: str) -> Framework:
+    """Bridge out of fear, power for work and waking, values for everything else."""
+    kind, burden = session_type.lower(), struggle.lower()
+    if re.search("anxiety|calm", kind) or re.search("anxiety|fear|doubt|imposter", burden):
+        return Framework.BRIDGE
+    return Framework.POWER if re.search("focus|work|wake|energy", kind) else Framework.VALUES
+
+
+def compose(
+    goal: str,
+    struggle: str,
+    session_type: str,
+    count: int,
+    values: Sequence[str] = (),
+    seed: int | None = None,
+) -> list[str]:
+    """Exactly `count` affirmations (1 to 24), different each time unless a seed is given.
+
+    Raises ValueError for a count out of range and CompositionFailed when no set of lines keeps all rules.
+    """
+    if not MIN_LINES <= count <= MAX_LINES:
+        raise ValueError(f"{count} lines were asked for; {MIN_LINES} to {MAX_LINES} can be written")
+    rng = random.Random(seed)
+    framework = framework_for(session_type, struggle)
+    broken: list[str] = []
+    for _ in range(_ATTEMPTS):
+        lines = _Draft(goal, struggle, count, rng).written(session_type, framework, values)
+        broken = validate(lines, goal, struggle, count)
+        if not broken:
+            return lines
+    raise CompositionFailed("; ".join(broken))
+
+
+class _Draft:
+    """Lines chosen so far; a line that would break a rule is not chosen."""
+
+    def __init__(self, goal: str, struggle: str, count: int, rng: random.Random) -> None:
+        self.goal, self.struggle, self.count, self.rng = goal, struggle, count, rng
+        self.wanted = keywords(goal)
+        self.lines: list[str] = []
+
+    def written(self, session_type: str, framework: Framework, values: Sequence[str]) -> list[str]:
+        topics = topics_of(self.goal)
+        woven = max(covered_lines(self.count), round(_GOAL_SHARE * self.count)) if topics else 0
+        self._take(self._about(topics, framework), woven, speaking_of_goal=True)
+        beside = self._interleaved(self._of_struggle(), self._of_values(values))
+        self._take(beside, self.count if topics else self.count // 3)
+        self._take(self._about(_session_topics(session_type), framework), self.count * 2 // 3)
+        self._take(self._open(framework), self.count)
+        self._take(self._about(topics, framework), self.count)
+        # The first line heard speaks of the goal; the others follow in no order.
+        rest = self.lines[1:]
+        self.rng.shuffle(rest)
+        return [*self.lines[:1], *rest]
+
+    def _take(self, candidates: Iterator[str], until: int, speaking_of_goal: bool = False) -> None:
+        for line in candidates:
+            if len(self.lines) >= until:
+                return
+            if self._fits(line) and (not speaking_of_goal or contains_keyword(line, self.wanted)):
+                self.lines.append(line)
+
+    def _fits(self, line: str) -> bool:
+        if line_violations(line, self.goal, self.struggle):
+            return False
+        if opens_with_i_am(line) and sum(map(opens_with_i_am, self.lines)) >= MAX_I_AM:
+            return False
+        return all(shared_words(line, other) <= MAX_SHARED_WORDS for other in self.lines)
+
+    def _about(self, topics: Sequence[Topic], framework: Framework) -> Iterator[str]:
+        """Every sentence for every topic, the framework's own first, topics in turn."""
+        per_topic = []
+        for topic in topics:
+            families = GOAL_LINES[topic.kind]
+            leading = self._mixed(families[framework], families[None][: len(families[None]) // 2])
+            following = self._mixed(families[None][len(families[None]) // 2 :])
+            others = self._mixed(*(families[other] for other in Framework if other is not framework))
+            per_topic.append([_filled(line, "t", topic.text) for line in (*leading, *following, *others)])
+        return self._interleaved(*per_topic)
+
+    def _of_struggle(self) -> list[str]:
+        word = struggle_of(self.struggle)
+        return [_filled(line, "s", word) for line in self._mixed(STRUGGLE_LINES)] if word else []
+
+    def _of_values(self, values: Sequence[str]) -> list[str]:
+        phrases = [phrase for value in values if (phrase := plain_phrase(value))]
+        return [
+            _filled(line, "v", phrase) for line, phrase in zip(self._mixed(VALUE_LINES), cycle(phrases), strict=False)
+        ]
+
+    def _open(self, framework: Framework) -> Iterator[str]:
+        others = [OPEN_LINES[other] for other in Framework if other is not framework]
+        return chain(self._mixed(OPEN_LINES[framework], OPEN_LINES[None]), self._mixed(*others))
+
+    def _mixed(self, *families: Sequence[str]) -> list[str]:
+        lines = [line for family in families for line in family]
+        self.rng.shuffle(lines)
+        return lines
+
+    def _interleaved(self, *sources: Sequence[str]) -> Iterator[str]:
+        return (line for turn in zip_longest(*sources) for line in turn if line is not None)
+
+
+def _session_topics(session_type: str) -> list[Topic]:
+    lower = session_type.lower()
+    return [Topic(phrase, Kind.NOUN) for name, phrase in _SESSION_TOPICS if name in lower]
+
+
+def _filled(line: str, slot: str, phrase: str) -> str:
+    capital = phrase[:1].upper() + phrase[1:]
+    return line.replace(f"{{{slot}}}", phrase).replace(f"{{{slot.upper()}}}", capital)

@@ -1,0 +1,307 @@
+"""The sentences affirmations are made of. `{t}` is a goal's phrase, `{s}` a struggle, `{v}` a value; a capital letter
+in the braces starts the sentence with it.
+
+First person, present tense, concrete, believable on a bad day. Every sentence stands on its own beside any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from media.topics import Kind
+
+
+class Framework(Enum):
+    """What carries a session: a bridge out of fear, values, or strength."""
+
+    BRIDGE = "A"
+    VALUES = "B"
+    POWER = "C"
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.strip().splitlines())
+
+
+_NOUN = {
+    Framework.BRIDGE: _lines("""
+        I am learning to meet {t} with kindness.
+        I am willing to give {t} my patience.
+        I am becoming more at ease with {t}.
+        I keep choosing {t}, one breath at a time.
+        Learning about {t} steadies and encourages me.
+        Each small choice brings me closer to {t}.
+        My heart is willing to make room for {t}.
+        I feel capable of {t} in my own rhythm.
+    """),
+    Framework.VALUES: _lines("""
+        I honor {t} with my time and care.
+        I value {t} and let it guide today.
+        I respect what {t} asks of me.
+        I trust myself to care for {t}.
+        Valuing {t} gives my day a clear direction.
+        Trust grows in me as I tend to {t}.
+        My respect for {t} shows in what I do.
+        I honor each small step I take toward {t}.
+    """),
+    Framework.POWER: _lines("""
+        I am building {t} with every choice today.
+        I take one clear action for {t} now.
+        I focus my energy on {t} this morning.
+        Creating space for {t} gives me strength.
+        I build {t} through steady daily practice.
+        Taking good care of {t} makes me stronger.
+        I create time for {t} and use it well.
+        My focus on {t} sharpens with every hour.
+    """),
+    None: _lines("""
+        {T} has a real place in my life.
+        I give {t} my calm and full attention.
+        I make room for {t} every single day.
+        My breath steadies me as I turn to {t}.
+        I return to {t} with fresh patience.
+        I feel {t} growing stronger around me.
+        Today I choose {t} in small, real ways.
+        My body knows how to support {t}.
+        {T} grows from the care I bring.
+        I speak about {t} with warmth and courage.
+        I welcome {t} into this quiet moment.
+        Slow, gentle repetition deepens my sense of {t}.
+        I carry {t} with me wherever I go.
+        I deserve {t} and the peace it brings.
+        My hands and mind work together for {t}.
+        I have what I need to begin with {t}.
+    """),
+}
+
+_VERB = {
+    Framework.BRIDGE: _lines("""
+        I am learning to {t} with patience.
+        I am willing to {t}, one step at a time.
+        I choose to {t} in my own way.
+        I have the courage to {t} today.
+        I feel ready to {t} at my own pace.
+        Choosing to {t} feels kind and possible.
+        My body is capable and ready to {t}.
+        I allow myself time to learn to {t}.
+    """),
+    Framework.VALUES: _lines("""
+        I honor my wish to {t}.
+        I trust myself to {t} with care.
+        I value every chance to {t}.
+        I respect the effort it takes to {t}.
+        My desire to {t} deserves my time.
+        I trust the quiet strength I have to {t}.
+        My values give me good reasons to {t}.
+        I honor the part of me ready to {t}.
+    """),
+    Framework.POWER: _lines("""
+        I take clear steps today to {t}.
+        I am building the strength to {t}.
+        I focus on what helps me {t}.
+        I create good conditions to {t} every day.
+        Taking action helps me {t} right now.
+        I build daily habits that help me {t}.
+        My focus and energy help me {t}.
+        Creating order around me helps me {t}.
+    """),
+    None: _lines("""
+        It feels natural and good to {t}.
+        I give myself full permission to {t}.
+        Every breath gives me room to {t}.
+        I have everything I need to {t}.
+        Each day makes it easier to {t}.
+        My mind and body know how to {t}.
+        I make time in the morning to {t}.
+        Small, honest steps show me how to {t}.
+        It is safe for me to {t}.
+        I find simple ways to {t} today.
+        I deserve the hours it takes to {t}.
+        Patience is my best ally as I {t}.
+        I practice gently, and I learn to {t}.
+        Right now I remember that I can {t}.
+        With practice, I find it simpler to {t}.
+        Kind people around me support me to {t}.
+    """),
+}
+
+_QUALITY = {
+    Framework.BRIDGE: _lines("""
+        I am learning to feel {t}.
+        I am becoming {t}, one day at a time.
+        I am willing to feel {t} right now.
+        I choose to feel {t} in this moment.
+        I am capable of feeling {t} every day.
+        Choosing to stay {t} is within my reach.
+        My practice of feeling {t} grows each week.
+    """),
+    Framework.VALUES: _lines("""
+        I trust the part of me that is {t}.
+        I value how it feels to be {t}.
+        I honor every moment when I feel {t}.
+        I respect the slow work of becoming {t}.
+        I trust my breath to keep me {t}.
+        My values help me stay {t} under pressure.
+        I honor my need to feel {t}.
+    """),
+    Framework.POWER: _lines("""
+        I build habits that keep me {t}.
+        I take actions that make me feel {t}.
+        I focus on being {t} in each task.
+        I create moments where I feel {t}.
+        Taking a slow breath makes me {t}.
+        I am building days that leave me {t}.
+        My energy rises when I feel {t}.
+    """),
+    None: _lines("""
+        My breath helps me feel {t}.
+        I let myself be {t} as I am.
+        My body remembers how to be {t}.
+        It feels good and right to be {t}.
+        I carry myself in ways that feel {t}.
+        I allow this hour to feel {t}.
+        Every small step makes me feel {t}.
+        I have all I need to feel {t}.
+        My thoughts settle, and I feel {t}.
+        I give myself permission to be {t}.
+        Others feel at ease when I am {t}.
+        Being {t} comes naturally with practice.
+        My day has room for me to be {t}.
+        I come back to being {t} whenever I choose.
+        I wake up, stretch, and feel {t}.
+        Somewhere in me, someone {t} already lives.
+    """),
+}
+
+_AWAY = {
+    Framework.BRIDGE: _lines("""
+        I am learning to answer {t} with kindness.
+        I am willing to loosen my grip on {t}.
+        I am capable of choosing calm over {t}.
+        I choose my own breath over {t}.
+        I am becoming stronger than {t} each day.
+        Learning from {t} gives me new choices.
+        My courage is growing larger than {t}.
+    """),
+    Framework.VALUES: _lines("""
+        I honor myself when I move past {t}.
+        I trust my strength when {t} calls.
+        I value my life more than {t}.
+        I respect how far I have come from {t}.
+        I value the peace that lies beyond {t}.
+        I trust my values to outlast {t}.
+        I honor my health and outgrow {t}.
+    """),
+    Framework.POWER: _lines("""
+        I build new habits that replace {t}.
+        I take back my energy from {t}.
+        I focus on what matters more than {t}.
+        I create better choices than {t} each day.
+        Taking one slow breath loosens {t}.
+        I am building a life bigger than {t}.
+        My strength rises each time I leave {t} behind.
+    """),
+    None: _lines("""
+        I let {t} pass like a wave.
+        My breath is stronger than {t}.
+        I leave {t} behind me with every hour.
+        Every step makes me larger than {t}.
+        I meet {t} with calm and choose again.
+        When {t} appears, I breathe and stay steady.
+        I release {t} with each slow breath out.
+        My calm outlasts {t} every single time.
+        I put {t} down and rest my hands.
+        I have the power to outgrow {t}.
+        Today I choose my health over {t}.
+        Peace takes the place of {t} in me.
+        My body thanks me as {t} fades.
+        I walk past {t} with my head high.
+        I set {t} aside and come home to myself.
+        Fresh air and clear water help me past {t}.
+    """),
+}
+
+GOAL_LINES: Mapping[Kind, Mapping[Framework | None, tuple[str, ...]]] = {
+    Kind.NOUN: _NOUN,
+    Kind.VERB: _VERB,
+    Kind.QUALITY: _QUALITY,
+    Kind.AWAY: _AWAY,
+}
+"""Sentences for each kind of phrase: those of a framework, and under None those that suit every one."""
+
+STRUGGLE_LINES = _lines("""
+    I meet {s} with a slow, kind breath.
+    When {s} visits, I stay on my own side.
+    I have come through {s} before, and I stand here.
+    My hands stay warm and steady around {s}.
+    I can feel {s} and still choose my next step.
+    I speak kindly to myself when {s} is loud.
+    {S} softens when I breathe all the way out.
+    I am larger than {s}, and I have time.
+""")
+
+VALUE_LINES = _lines("""
+    My sense of {v} guides what I choose today.
+    I honor {v} in small, daily ways.
+    I trust {v} to show me the way.
+    I let {v} shape how I speak today.
+    {V} is alive in the way I listen.
+    I live close to {v}, hour by hour.
+    I value {v}, and my actions show it.
+    Choosing {v} makes me feel at home.
+""")
+
+OPEN_LINES: Mapping[Framework | None, tuple[str, ...]] = {
+    Framework.BRIDGE: _lines("""
+        I am learning to trust the quiet in me.
+        I am willing to take one gentle step.
+        I choose a softer voice for my thoughts.
+        I am becoming a calm place for myself.
+        My breath builds a bridge to solid ground.
+        I feel capable of this one small moment.
+        Choosing rest is a brave thing to do.
+        I let my shoulders drop and my jaw soften.
+    """),
+    Framework.VALUES: _lines("""
+        I honor what matters most to me today.
+        I trust the pace that my life has.
+        I respect my limits and my strengths alike.
+        I value honest words and quiet courage.
+        My choices show what I hold dear.
+        I treat myself with the respect I give friends.
+        Trust in my own judgment grows daily.
+        I honor the long road behind my feet.
+    """),
+    Framework.POWER: _lines("""
+        I take the first step with a clear mind.
+        I build my day around what counts.
+        I focus on one task and finish it.
+        Creating something small gives me energy.
+        I am building strength with every repetition.
+        My attention goes exactly where I send it.
+        I take charge of this hour with ease.
+        I begin quickly and continue with patience.
+    """),
+    None: _lines("""
+        My breath is slow, deep and easy.
+        I listen to my body and answer kindly.
+        I have enough time for what is important.
+        Each exhale leaves more room inside me.
+        I feel the ground hold my whole weight.
+        Good things find me in ordinary hours.
+        I forgive myself and begin again gently.
+        My heart beats steadily and carries me.
+        I enjoy the simple comfort of this place.
+        I give thanks for one small thing today.
+        Warmth spreads through my chest and arms.
+        I keep promises that I make to myself.
+        Laughter comes easily to me this week.
+        I ask for help and receive it well.
+        My mind is clear like morning water.
+        I rest deeply and wake refreshed.
+        Every morning offers me a clean page.
+        I see beauty in plain, familiar things.
+    """),
+}
+"""Sentences for a session whose goal names nothing that could be woven in."""
