@@ -41,6 +41,8 @@ def main() -> int:
     if arguments.command:
         return asyncio.run(run_command(arguments))
     started = time.perf_counter()
+    # rendering threads share this process with every server: hand over more often than after the usual 5 ms
+    sys.setswitchinterval(0.0005)
     try:
         return asyncio.run(serve(arguments.data, arguments.port, reset=arguments.reset, started=started))
     except PortTaken:

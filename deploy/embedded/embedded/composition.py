@@ -6,6 +6,7 @@ outside; a server on loopback for each service. Everything ends with the process
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,14 +26,13 @@ from embedded.control import ControlServer
 from embedded.kept_secrets import CDN_KEY_ID, KeptSecrets
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
-from embedded.processes import free_ports
+from embedded.processes import Child, free_ports, spawn
 from embedded.revenuecat import RevenueCatStandIn
 from embedded.running_product import Run, forget_run, record_run
 from gateway.service import Gateway, build_gateway
 from gateway.settings import GatewaySettings
 from identity.service import build as build_identity
 from identity.settings import IdentitySettings
-from media.catalogue import seed
 from media.service import build as build_media
 from media.settings import MediaSettings
 
@@ -56,7 +56,7 @@ class Product:
         self.clerk: ClerkStandIn
         self.store: RevenueCatStandIn
         self.edge: EdgeStandIn
-        self.seeding: asyncio.Task[None]
+        self._media: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -83,20 +83,21 @@ class Product:
             await upgrade(service.database.direct_url, service.metadata, service.migrations)
         self._tell(f"schemas of {', '.join(services)} are up to date")
         await self._start_services(services, urls["bus"])
-        self.seeding = asyncio.create_task(self._seed(services["media"]))
-        self._open.push_async_callback(_cancel, self.seeding)
+        await self._start_seeding()
         await self._start_control()
 
     async def _start_servers(self) -> None:
         database_port, object_port = free_ports(2)
-        self._open.push_async_callback(self.postgres.stop)
-        self._open.push_async_callback(self.objects.stop, at_once=True)
+        self._open.push_async_callback(self._stop_servers)
         await asyncio.gather(
             self.postgres.start(self._data / "postgres", database_port),
             self.objects.start(self._data / "objects", object_port),
         )
         await self.objects.create_bucket(BUCKET)
         self._tell(f"PostgreSQL on port {database_port}, S3 on port {object_port}")
+
+    async def _stop_servers(self) -> None:
+        await asyncio.gather(self.postgres.stop(), self.objects.stop(at_once=True))
 
     async def _start_outside(self) -> None:
         """What production reaches over the internet."""
@@ -136,19 +137,18 @@ class Product:
             revenuecat_webhook_authorization=(secrets.text("webhook_authorization"),),
             revenuecat_webhook_secrets=(secrets.text("webhook_secret"),),
         )
-        media = MediaSettings(
-            **shared,
-            **_mode(),
-            database_url=urls["media"],
-            aws_access_key_id=self.objects.access_key,
-            aws_secret_access_key=self.objects.secret_key,
-            aws_s3_bucket_name=BUCKET,
-            aws_endpoint_url_s3=self.objects.endpoint,
-            cloudfront_domain=self.edge.url,
-            cloudfront_key_pair_id=CDN_KEY_ID,
-            cloudfront_private_key=secrets.cdn_key,
-            public_url=self.url,
-        )
+        self._media = {
+            "database_url": urls["media"],
+            "aws_access_key_id": self.objects.access_key,
+            "aws_secret_access_key": self.objects.secret_key,
+            "aws_s3_bucket_name": BUCKET,
+            "aws_endpoint_url_s3": self.objects.endpoint,
+            "cloudfront_domain": self.edge.url,
+            "cloudfront_key_pair_id": CDN_KEY_ID,
+            "cloudfront_private_key": secrets.cdn_key,
+            "public_url": self.url,
+        }
+        media = MediaSettings(**shared, **_mode(), **self._media)  # type: ignore[arg-type]
         return {"identity": build_identity(identity), "billing": build_billing(billing), "media": build_media(media)}
 
     async def _start_services(self, services: dict[str, Service], bus_url: str) -> None:
@@ -184,10 +184,22 @@ class Product:
         internal = HttpServer(gateway.internal_app, HOST, self._port + 100, drain_seconds=DRAIN_SECONDS)
         await self._open.enter_async_context(internal)
 
-    async def _seed(self, media: Service) -> None:
-        beds: list[str] = []
-        await seed(media.database, media.app.state.storage, tell=beds.append)
-        self._tell(beds[-1])
+    async def _start_seeding(self) -> None:
+        """Catalogue and beds, by the service's own command: a minute of arithmetic that must not hold up requests."""
+        environment = {**os.environ, **{name.upper(): value for name, value in self._media.items()}}
+        command = ["nice", sys.executable, "-m", "media", "seed-catalog"]
+        seeding = spawn("seed", command, cwd=self._data, log=self._data / "seed.log", env=environment)
+        watching = asyncio.create_task(self._watch(seeding))
+        self._open.push_async_callback(seeding.stop, patience=0.5)
+        self._open.push_async_callback(_cancel, watching)
+
+    async def _watch(self, seeding: Child) -> None:
+        while seeding.running:  # noqa: ASYNC110 - another process can only be looked at
+            await asyncio.sleep(0.5)
+        if seeding.process.returncode != 0:
+            self._tell(f"the catalogue is not complete:\n{seeding.log_tail()}")
+        else:
+            self._tell(seeding.log_tail(1))
 
     async def _start_control(self) -> None:
         """Lets the other commands find this run and play the people and providers in it."""
