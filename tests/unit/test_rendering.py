@@ -242,13 +242,18 @@ def test_a_damaged_cached_line_is_never_used(cut: float, flip: int) -> None:
         assert (again.lines_spoken, again.m4a) == (1, good.m4a)
 
 
-def test_at_most_two_reads_are_made_at_once_and_progress_only_rises() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_reads_are_made_at_once_than_asked_for_and_progress_only_rises(threads: int) -> None:
     speech = HummingSpeech()
     heard: list[tuple[str, int]] = []
     render(
-        [*LINES, "I rest.", "I rise."], "low", speech, on_progress=lambda stage, percent: heard.append((stage, percent))
+        [*LINES, "I rest.", "I rise."],
+        "low",
+        speech,
+        on_progress=lambda stage, percent: heard.append((stage, percent)),
+        threads=threads,
     )
-    assert speech.most_at_once <= 2
+    assert speech.most_at_once <= threads
     percents = [percent for _, percent in heard]
     assert percents == sorted(percents)
     assert [stage for stage, _ in heard[-2:]] == ["joining", "checking"]

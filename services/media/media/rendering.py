@@ -114,8 +114,9 @@ def render(
     on_progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     line_cache: LineCache | None = None,
+    threads: int = 2,
 ) -> Rendering:
-    """Renders, joins, measures and checks a session; at most two threads work.
+    """Renders, joins, measures and checks a session; `threads` reads are made at once.
 
     Raises Unspeakable (with the index of the line), BadRender, RenderCancelled, and whatever the engine or the cache
     raises. What is refused is never cached.
@@ -128,7 +129,7 @@ def render(
     def read_done(done: int, total: int) -> None:
         progress("speaking", _SPEAKING_PERCENT * done // total)
 
-    studio = Studio(voice, speech, line_cache, read_done, cancelled or _never)
+    studio = Studio(voice, speech, line_cache, read_done, cancelled or _never, threads)
     ready, spoken = studio.lines(dict(zip(keys, texts, strict=True)))
     progress("joining", _SPEAKING_PERCENT)
     joined = _join([ready[key] for key in keys])

@@ -1,4 +1,4 @@
-"""Where lines become sound: taken from the cache when they are there, spoken when they are not, two reads at a time."""
+"""Where lines become sound: taken from the cache when they are there, spoken when they are not, a read to a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Protocol
 from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
 from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
-_THREADS = 2
 _TAKES = ((FIRST_TAKE, PAUSE), (SECOND_TAKE, REST))
 _log = logging.getLogger(__name__)
 
@@ -37,13 +36,14 @@ class Studio:
     cache: LineCache | None
     read_done: Callable[[int, int], None]
     cancelled: Callable[[], bool]
+    threads: int
 
     def lines(self, texts: Mapping[str, str]) -> tuple[dict[str, LineAudio], int]:
         """The sound of each key's normalised text, and how many lines had to be spoken.
 
         Raises RenderCancelled between reads, and what speaking raises.
         """
-        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="studio")
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="studio")
         try:
             ready = self._kept(pool, list(texts))
             missing = {key: text for key, text in texts.items() if key not in ready}

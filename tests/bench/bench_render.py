@@ -1,0 +1,210 @@
+"""How long a session takes from text to m4a, beside what the ffmpeg command line needs for its last part alone.
+
+    python tests/bench/bench_render.py [--lines 8] [--rounds 5] [--reference ffmpeg] [--json FILE]
+
+Prints JSON. Ours is the whole way: speech, levels, limiter, AAC, container, measurements. The reference is given
+finished reads as WAV files and joins them with the pauses, levels them by two passes of loudnorm and encodes AAC.
+Every figure is the least of the rounds, ours and the reference in turn, so that a busy machine is busy for both.
+Exits with 3 when the reference is missing (ours is still printed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from media import aac
+from media.composer import compose
+from media.line_audio import CEILING_DBTP, LEAD, PAUSE, REST, TAIL, TARGET_LUFS
+from media.loudness import loudness, true_peak
+from media.rendering import Rendering, render
+from media.samples import RATE, Samples, trim
+from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, HibariSpeech
+
+MISSING_REFERENCE = 3
+
+
+class Memory(dict[str, bytes]):
+    """A cache that costs nothing."""
+
+    def put(self, key: str, data: bytes) -> None:
+        self[key] = data
+
+
+def main() -> int:
+    options = _options()
+    lines = compose("sleep better", "", "Sleep", options.lines, seed=1)
+    speech = HibariSpeech()
+    speech.warm_up()
+    render(lines[:1], DEFAULT_VOICE, speech)
+    reference = shutil.which(options.reference)
+    figures, rendering = _compare(lines, speech, reference, options.rounds)
+    figures["two processes over one"] = _two_processes(lines)
+    report = {
+        "machine": {"python": platform.python_version(), "cores": os.cpu_count()},
+        "lines": len(lines),
+        "audio seconds": rendering.duration_ms / 1000,
+        "loudness LUFS": round(rendering.loudness_lufs, 2),
+        "true peak dBTP": round(rendering.true_peak_dbtp, 2),
+        "bytes": len(rendering.m4a),
+        "reference": _version(reference) if reference else "missing",
+        **figures,
+        "peak memory MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")
+    if reference is None:
+        print(
+            f"the reference is missing: {options.reference!r} is not installed, nothing was compared", file=sys.stderr
+        )
+        return MISSING_REFERENCE
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", type=int, default=8, help="affirmations in the session (1 to 24)")
+    parser.add_argument("--rounds", type=int, default=5, help="times everything is measured")
+    parser.add_argument("--reference", default="ffmpeg", help="command to compare with")
+    parser.add_argument("--json", type=Path, help="write the report here too")
+    return parser.parse_args()
+
+
+def _compare(
+    lines: list[str], speech: HibariSpeech, reference: str | None, rounds: int
+) -> tuple[dict[str, Any], Rendering]:
+    kept = Memory()
+    rendering = render(lines, DEFAULT_VOICE, speech, line_cache=kept)
+    edits = (f"I rest in the quiet of evening number {number}." for number in range(rounds))
+    ours: dict[str, Callable[[], object]] = {
+        "full render": lambda: render(lines, DEFAULT_VOICE, speech, line_cache=Memory()),
+        "one line edited": lambda: render([*lines[:-1], next(edits)], DEFAULT_VOICE, speech, line_cache=kept),
+        "all lines kept": lambda: render(lines, DEFAULT_VOICE, speech, line_cache=kept),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if reference:
+            listing = _write_reads(Path(folder), lines, speech)
+            ours["reference"] = lambda: _reference(reference, listing, Path(folder) / "reference.m4a")
+        least = {name: float("inf") for name in ours}
+        for _ in range(rounds):
+            for name, work in ours.items():
+                least[name] = min(least[name], _timed(work))
+        figures = _figures(least, rendering.duration_ms / 1000)
+        if reference:
+            heard = aac.decode(Path(folder) / "reference.m4a")
+            figures["reference result"] = {"LUFS": round(loudness(heard), 2), "dBTP": round(true_peak(heard), 2)}
+    return figures, rendering
+
+
+def _figures(least: dict[str, float], audio_seconds: float) -> dict[str, Any]:
+    full = least["full render"]
+    ratios = {
+        "times real time": audio_seconds / full,
+        "one line edited over full": least["one line edited"] / full,
+        "all kept over full": least["all lines kept"] / full,
+    }
+    if "reference" in least:
+        ratios["full over reference"] = full / least["reference"]
+    return {
+        "seconds": {name: round(value, 4) for name, value in least.items()},
+        "ratios": {name: round(value, 4) for name, value in ratios.items()},
+    }
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _write_reads(folder: Path, lines: list[str], speech: HibariSpeech) -> Path:
+    """The finished reads and the pauses as WAV files, and a list of them for the concat demuxer."""
+    silences = {}
+    for name, samples in (("lead", LEAD), ("pause", PAUSE), ("rest", REST), ("tail", TAIL)):
+        silences[name] = _write_wav(folder / f"{name}.wav", np.zeros(samples, np.float32))
+    order = [silences["lead"]]
+    for index, line in enumerate(lines):
+        for take, after in ((FIRST_TAKE, "pause"), (SECOND_TAKE, "rest")):
+            read = trim(speech.read(line, DEFAULT_VOICE, take))
+            order += [_write_wav(folder / f"{index}-{take.seed}.wav", read), silences[after]]
+    listing = folder / "list.txt"
+    listing.write_text("".join(f"file '{path.name}'\n" for path in (*order, silences["tail"])))
+    return listing
+
+
+def _write_wav(path: Path, samples: Samples) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def _reference(command: str, listing: Path, target: Path) -> None:
+    aim = f"loudnorm=I={TARGET_LUFS}:TP={CEILING_DBTP}:LRA=7:dual_mono=true"
+    source = [command, "-nostdin", "-hide_banner", "-y", "-f", "concat", "-safe", "0", "-i", str(listing)]
+    first = _run([*source, "-af", f"{aim}:print_format=json", "-f", "null", "-"])
+    found = json.loads(re.findall(r"\{[^{}]*\}", first)[-1])
+    measured = ":".join(
+        f"measured_{name}={found[key]}"
+        for name, key in (("I", "input_i"), ("TP", "input_tp"), ("LRA", "input_lra"), ("thresh", "input_thresh"))
+    )
+    levels = f"{aim}:{measured}:offset={found['target_offset']}:linear=true"
+    encoding = ["-ar", str(RATE), "-ac", "1", "-c:a", "aac", "-b:a", "64k", "-movflags", "+faststart", str(target)]
+    _run([*source, "-af", levels, *encoding])
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stderr
+
+
+def _version(command: str) -> str:
+    shown = subprocess.run([command, "-version"], check=True, capture_output=True, text=True, timeout=30).stdout
+    return shown.splitlines()[0]
+
+
+def _two_processes(lines: list[str], sessions: int = 4) -> float:
+    """Sessions a second of two processes over one, each process rendering whole sessions on one thread."""
+    seconds = {}
+    for processes in (1, 2):
+        with ProcessPoolExecutor(processes, initializer=_prepare) as pool:
+            list(pool.map(_render_whole, [lines[:1]] * processes * 2))
+            began = time.perf_counter()
+            list(pool.map(_render_whole, [lines] * sessions))
+            seconds[processes] = time.perf_counter() - began
+    return round(seconds[1] / seconds[2], 2)
+
+
+_worker: list[HibariSpeech] = []
+
+
+def _prepare() -> None:
+    _worker.append(HibariSpeech())
+    _worker[0].warm_up()
+
+
+def _render_whole(lines: list[str]) -> int:
+    return render(lines, DEFAULT_VOICE, _worker[0], threads=1).samples
+
+
+if __name__ == "__main__":
+    sys.exit(main())
