@@ -1,5 +1,6 @@
 """``python -m media api | worker | migrate | seed-catalog | parked``."""
 
+import argparse
 import asyncio
 import sys
 
@@ -13,7 +14,11 @@ from media.settings import MediaSettings
 def main() -> int:
     root, commands = parser("media", port=8703, summary="Sessions, daily quota and rendered audio.")
     commands.choices["worker"].add_argument(
-        "--render-slots", type=int, default=1, metavar="N", help="sessions rendered at once (default: %(default)s)"
+        "--render-slots",
+        type=_at_least_one,
+        default=1,
+        metavar="N",
+        help="sessions rendered at once (default: %(default)s)",
     )
     text = "upload the beds and put the catalogue's sessions in place; changes nothing that is there already"
     commands.add_parser("seed-catalog", help=text, description=text)
@@ -23,6 +28,13 @@ def main() -> int:
         configure_logging("media", level=settings.log_level, style=settings.log_format)
         return asyncio.run(_seed(settings))
     return run(arguments, settings, lambda: build(settings, render_slots=getattr(arguments, "render_slots", 1)))
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 async def _seed(settings: MediaSettings) -> int:

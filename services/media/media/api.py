@@ -2,25 +2,29 @@
 
 import json
 import re
+from datetime import datetime
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import RedirectResponse
 
-from common.auth import AnyCaller, UserId
+from common.auth import UserId, caller
 from common.errors import DomainError, NotFound
 from common.web.app import WireRoute
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
 from media import commands, composer, schemas
+from media.grants import unseal
 from media.models import Job, Session
 from media.plans import EntitlementRequired
 from media.playback import AudioNotReady, Playback
-from media.queries import current_audio, lines_of, readable_job, readable_session, sessions_page, valid_grant
+from media.queries import current_audio, grant_keys, lines_of, readable_job, readable_session, sessions_page
 from media.quota import grant_start, limits_of
 from media.voices import VOICES
 
-router = APIRouter(route_class=WireRoute)
+router = APIRouter(route_class=WireRoute, dependencies=[Depends(caller)])
+"""Whoever calls is verified first, on every route, before anything else of the request is looked at."""
+
 _UUID = re.compile(schemas.UUID_SHAPE)
 
 
@@ -52,8 +56,7 @@ async def entitlement(uow: Transaction, user: UserId, playing: Playing) -> schem
 async def generate(
     body: schemas.GenerateRequest, uow: Transaction, user: UserId, playing: Playing
 ) -> schemas.GeneratedAffirmations:
-    limits, _ = await limits_of(uow, playing.plans, user)
-    if not limits.own_sessions:
+    if not (await limits_of(uow, playing.plans, user)).own_sessions:
         raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
     lines = composer.compose(body.goal or "", body.struggle or "", body.session_type, body.count or 4)
     return schemas.GeneratedAffirmations(affirmations=lines)
@@ -97,7 +100,7 @@ async def get_job(identity: Annotated[str, Path(alias="id")], uow: Transaction, 
     if not _UUID.fullmatch(identity):
         raise NotFound("There is no such job.")
     job = await readable_job(uow, identity.lower(), user)
-    return schemas.JobAnswer(job=_job_view(job))
+    return schemas.JobAnswer(job=_job_view(job, uow.now))
 
 
 @router.get("/sessions/{id}/playback-bundle")
@@ -120,8 +123,8 @@ async def start_session(identity: SessionId, uow: Transaction, user: UserId, pla
 
 @router.get("/play/{grant}", status_code=302, response_class=RedirectResponse)
 @router.head("/play/{grant}", status_code=302, response_class=RedirectResponse, include_in_schema=False)
-async def play(grant: str, uow: Transaction, _: AnyCaller, playing: Playing) -> RedirectResponse:
-    found = await valid_grant(uow, commands.hash_of_token(grant), uow.now)
+async def play(grant: str, uow: Transaction, playing: Playing) -> RedirectResponse:
+    found = unseal(grant, await grant_keys(uow), uow.now)
     if found is None:
         raise NotFound("This play link is not valid any more; ask for the session again.")
     session = await readable_session(uow, found.session_id, found.user_id)
@@ -155,7 +158,7 @@ async def _view(uow: Transaction, session: Session, user: str, playing: Playback
     )
 
 
-def _job_view(job: Job) -> schemas.JobView:
+def _job_view(job: Job, now: datetime) -> schemas.JobView:
     done = json.dumps({"sessionId": job.session_id}) if job.status == "completed" else None
     return schemas.JobView(
         id=job.id,
@@ -166,7 +169,7 @@ def _job_view(job: Job) -> schemas.JobView:
         result=done,
         error=job.error if job.status == "failed" else None,
         attempts=job.attempts,
-        retry_after_seconds=1 if job.status in ("pending", "processing") else None,
+        retry_after_seconds=job.retry_after(now),
         session_id=job.session_id,
         user_id=job.user_id,
         started_at=job.started_at,

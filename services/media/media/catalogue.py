@@ -11,6 +11,7 @@ from common.db.uow import UnitOfWork
 from media.beds import background_key, bed_files, brain_layer, frequency_for
 from media.commands import add_session, hash_of_lines, request_audio
 from media.models import Session
+from media.queries import locked_session
 from media.storage import REVALIDATED, ObjectStorage
 
 _FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,32 +141,36 @@ CATALOGUE = (
 
 async def seed(database: Database, storage: ObjectStorage, *, tell: Tell) -> None:
     """Puts sessions, their render jobs and the beds in place. Idempotent; what is there already stays as it is."""
-    async with database.transaction() as uow:
-        added = [entry.title for place, entry in enumerate(CATALOGUE) if await _add(uow, entry, place)]
-    tell(f"catalogue: {len(CATALOGUE)} sessions, {len(added)} new; a worker renders their audio")
+    added = await put_in_place(database)
+    tell(f"catalogue: {len(CATALOGUE)} sessions, {added} new; a worker renders their audio")
     await upload_beds(storage, tell=tell)
 
 
+async def put_in_place(database: Database) -> int:
+    """The sessions and their jobs, from however many replicas at once; how many were new."""
+    async with database.transaction() as uow:
+        return sum([await _add(uow, entry, place) for place, entry in enumerate(CATALOGUE)])
+
+
 async def _add(uow: UnitOfWork, entry: CatalogueSession, place: int) -> bool:
-    session = await uow.session.get(Session, entry.id)
-    known = session is not None
-    if session is None:
-        frequency = frequency_for(entry.goal_tag)
-        session = Session(
-            id=entry.id,
-            source="catalog",
-            title=entry.title,
-            goal_tag=entry.goal_tag,
-            voice_id=entry.voice_id,
-            frequency_hz=frequency.hz,
-            brainwave_state=frequency.brainwave_state,
-            lines_hash=hash_of_lines(entry.lines),
-            created_at=_FIRST + timedelta(minutes=place),
-            updated_at=_FIRST + timedelta(minutes=place),
-        )
-        await add_session(uow, session, entry.lines)
-    await request_audio(uow, session)
-    return not known
+    frequency = frequency_for(entry.goal_tag)
+    session = Session(
+        id=entry.id,
+        source="catalog",
+        title=entry.title,
+        goal_tag=entry.goal_tag,
+        voice_id=entry.voice_id,
+        frequency_hz=frequency.hz,
+        brainwave_state=frequency.brainwave_state,
+        lines_hash=hash_of_lines(entry.lines),
+        created_at=_FIRST + timedelta(minutes=place),
+        updated_at=_FIRST + timedelta(minutes=place),
+    )
+    added = await add_session(uow, session, entry.lines)
+    stored = await locked_session(uow, entry.id)
+    if stored is not None:
+        await request_audio(uow, stored)
+    return added
 
 
 async def upload_beds(storage: ObjectStorage, *, tell: Tell) -> None:

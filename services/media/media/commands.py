@@ -2,33 +2,31 @@
 
 import hashlib
 import json
-import secrets
 from collections.abc import Sequence
-from datetime import timedelta
 from uuid import uuid4
 
-from sqlalchemy import delete, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from common.contracts.billing import SubscriptionChanged
 from common.db.uow import UnitOfWork
-from common.errors import Conflict, InvalidInput
+from common.errors import Conflict, InvalidInput, NotFound
 from media.beds import frequency_for
 from media.lines import normalise
-from media.models import Entitlement, Job, PlayGrant, Session, SessionLine
+from media.models import Entitlement, Job, Session, SessionLine
 from media.plans import Plans
-from media.queries import current_audio, latest_job, session_by_key
+from media.queries import current_audio, latest_job, locked_session, session_by_key
 from media.quota import grant_creation
 from media.schemas import DraftSession
 from media.speech import Unspeakable
 
 JOBS_CHANNEL = "media_jobs"
-GRANT_LIFETIME = timedelta(hours=6)
 
 
 def hash_of_lines(lines: Sequence[str]) -> str:
-    return hashlib.sha256("|".join(lines).encode()).hexdigest()
+    """sha256 (hex) of a form that tells any two lists of lines apart, whatever characters they hold."""
+    return hashlib.sha256(json.dumps(list(lines)).encode()).hexdigest()
 
 
 def goal_tag_of(spoken: str | None) -> str | None:
@@ -41,25 +39,29 @@ async def create_session(
 ) -> tuple[Session, Job | None]:
     """Creates the session, its lines and its job, once per key. Raises Conflict when the key came with another body."""
     require_speakable(draft.affirmations)
-    request_hash = _hash_of_request(draft)
-    if key is not None:
-        await uow.session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"{user_id} {key}"})
-        if (known := await session_by_key(uow, user_id, key)) is not None:
-            if known.request_hash != request_hash:
-                raise Conflict("This key was used for another session; send a new one.")
-            return known, await latest_job(uow, known.id)
+    session = _session_of(uow, user_id, draft, key)
+    if not await add_session(uow, session, draft.affirmations):
+        assert key is not None  # a new id meets no other; only the key can
+        known = await session_by_key(uow, user_id, key)
+        if known.request_hash != session.request_hash:
+            raise Conflict("This key was used for another session; send a new one.")
+        return known, await latest_job(uow, known.id)
     await grant_creation(uow, plans, user_id)
-    session = _session_of(uow, user_id, draft, key, request_hash)
-    await add_session(uow, session, draft.affirmations)
     return session, await request_audio(uow, session)
 
 
-async def add_session(uow: UnitOfWork, session: Session, lines: Sequence[str]) -> None:
-    uow.session.add(session)
-    await uow.session.flush()
+async def add_session(uow: UnitOfWork, session: Session, lines: Sequence[str]) -> bool:
+    """False when a session of this id, or of this owner and idempotency key, is there already.
+
+    Who adds the same session at the same time waits here for the first to commit or to fail.
+    """
+    row = insert(Session).values(**session.model_dump()).on_conflict_do_nothing().returning(col(Session.id))
+    if (await uow.session.execute(row)).scalar_one_or_none() is None:
+        return False
     rows = [{"session_id": session.id, "position": place, "text": line} for place, line in enumerate(lines)]
     await uow.session.execute(insert(SessionLine), rows)
     uow.emit(session.created())
+    return True
 
 
 def require_speakable(lines: Sequence[str]) -> None:
@@ -79,7 +81,7 @@ def _hash_of_request(draft: DraftSession) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _session_of(uow: UnitOfWork, user_id: str, draft: DraftSession, key: str | None, request_hash: str) -> Session:
+def _session_of(uow: UnitOfWork, user_id: str, draft: DraftSession, key: str | None) -> Session:
     tag = goal_tag_of(draft.goal_tag)
     frequency = frequency_for(tag) if draft.solfeggio_hz is None else None
     return Session(
@@ -94,7 +96,7 @@ def _session_of(uow: UnitOfWork, user_id: str, draft: DraftSession, key: str | N
         solfeggio_hz=draft.solfeggio_hz,
         lines_hash=hash_of_lines(draft.affirmations),
         idempotency_key=key,
-        request_hash=request_hash,
+        request_hash=_hash_of_request(draft),
         created_at=uow.now,
         updated_at=uow.now,
     )
@@ -105,11 +107,23 @@ async def request_audio(uow: UnitOfWork, session: Session) -> Job | None:
 
     None when the file is there. However many ask at once, one job is open per session.
     """
+    if await _wants_job(uow, session):  # most who ask need not queue for the session's lock
+        held = await locked_session(uow, session.id)
+        if held is None:
+            raise NotFound("There is no such session.")
+        if await _wants_job(uow, held):
+            return await _add_job(uow, held)
+    return None if await current_audio(uow, session) is not None else await latest_job(uow, session.id)
+
+
+async def _wants_job(uow: UnitOfWork, session: Session) -> bool:
     if await current_audio(uow, session) is not None:
-        return None
+        return False
     known = await latest_job(uow, session.id)
-    if known is not None and (known.status in ("pending", "processing") or known.cooling_down(uow.now)):
-        return known
+    return known is None or not (known.open or known.cooling_down(uow.now))
+
+
+async def _add_job(uow: UnitOfWork, session: Session) -> Job:
     job = Job(
         id=str(uuid4()),
         session_id=session.id,
@@ -119,36 +133,11 @@ async def request_audio(uow: UnitOfWork, session: Session) -> Job | None:
         created_at=uow.now,
         updated_at=uow.now,
     )
-    row = insert(Job).values(**job.model_dump()).on_conflict_do_nothing().returning(col(Job.id))
-    added = await uow.session.execute(row)
-    if added.scalar_one_or_none() is None:
-        return await latest_job(uow, session.id)
-    await uow.session.refresh(session, with_for_update=True)
+    uow.session.add(job)
     session.version += 1
     uow.emit(job.requested(session.version))
     await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": JOBS_CHANNEL})
     return job
-
-
-async def issue_grant(uow: UnitOfWork, user_id: str, session_id: str) -> str:
-    """A token with which a player, which sends no session token, starts this session for this user."""
-    await uow.session.execute(
-        delete(PlayGrant).where(col(PlayGrant.user_id) == user_id, col(PlayGrant.expires_at) < uow.now)
-    )
-    token = secrets.token_urlsafe(32)
-    uow.session.add(
-        PlayGrant(
-            token_hash=hash_of_token(token),
-            user_id=user_id,
-            session_id=session_id,
-            expires_at=uow.now + GRANT_LIFETIME,
-        )
-    )
-    return token
-
-
-def hash_of_token(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 async def store_entitlement(uow: UnitOfWork, event: SubscriptionChanged) -> None:

@@ -8,11 +8,12 @@ import base64
 from typing import Protocol
 from urllib.parse import quote
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from common.clock import Clock
 from media.settings import MediaSettings
+from media.signing_keys import signing_key
 from media.storage import ObjectStorage
 
 STEP_SECONDS = 3600
@@ -28,17 +29,17 @@ class AudioUrls(Protocol):
 
 
 class CloudFrontUrls:
-    """``origin`` is the CDN's scheme and host. RSA keys sign with SHA-1, which is what CloudFront takes by default."""
+    """``origin`` is the CDN's scheme and host. Signatures are made over SHA-1, which CloudFront takes by default.
+
+    Raises ValueError for a key CloudFront does not take.
+    """
 
     def __init__(self, origin: str, key_pair_id: str, private_key: str, *, ttl_seconds: int, clock: Clock) -> None:
         self._origin = origin
         self._key_pair_id = key_pair_id
         self._ttl = ttl_seconds
         self._clock = clock
-        key = serialization.load_pem_private_key(private_key.replace("\\n", "\n").encode(), None)
-        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-            raise ValueError("CLOUDFRONT_PRIVATE_KEY must be an RSA or an EC P-256 key in PEM")
-        self._key = key
+        self._key = signing_key(private_key)
 
     async def url(self, key: str) -> str:
         resource = f"{self._origin}/{quote(key)}"
@@ -55,6 +56,8 @@ class CloudFrontUrls:
 
 
 class PresignedUrls:
+    """For installations without a CDN. S3 binds the method into the signature: these URLs are good for GET only."""
+
     def __init__(self, storage: ObjectStorage, *, ttl_seconds: int) -> None:
         self._storage = storage
         self._ttl = ttl_seconds

@@ -1,76 +1,71 @@
-"""The render worker: claims a job with a lease, works outside any transaction, completes under the same lease.
+"""The render worker: takes a job, works outside any transaction under a heartbeat, and completes it or says why not.
 
-A killed worker's lease runs out and another takes the job up again; whoever lost the lease changes nothing any more, so
-a job completes once, and its file lies under a key that follows from what it says.
+The file of a session lies under a key that follows from what it says, so doing the work twice writes the same object.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
-
-from sqlalchemy import select, text, update
-from sqlmodel import col
 
 from common.db.engine import REACHING_FAILED, Database, is_outage
-from common.db.uow import UnitOfWork
 from common.db.wakeup import WakeUp
 from common.observability import logger
+from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
-from media.models import LEASE, MAXIMUM_ATTEMPTS, Job, Session, SessionAudio
-from media.queries import lines_of
+from media.models import MAXIMUM_ATTEMPTS, SessionAudio
 from media.rendering import Rendering, render
 from media.speech import Speech, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
-from media.studio import RenderCancelled
 
 log = logger("media.jobs")
 POLL_SECONDS = 1.0
+LEASE = timedelta(seconds=20)
+MOST_BEAT_SECONDS = 1.0
+"""How often progress is shown at least; the app asks once a second."""
 
-_CLAIM = text("""
-    UPDATE media.job SET status = 'processing', stage = 'starting', percent = 0, attempts = attempts + 1,
-        lease_token = :token, available_at = :until, started_at = coalesce(started_at, :now), updated_at = :now
-    WHERE id = (
-        SELECT id FROM media.job
-        WHERE status IN ('pending', 'processing') AND available_at <= :now
-        ORDER BY user_id IS NULL, available_at, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id
-""")
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is; written by the rendering thread, read by the heartbeat."""
+
+    stage: str = "starting"
+    percent: int = 0
+
+    def tell(self, stage: str, percent: int) -> None:
+        self.stage, self.percent = stage, percent
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A job in hand: what to say, and the token under which it may be finished."""
+class Verdict:
+    """Why a job failed, in words fit for its owner; ``final`` when no retry can help."""
 
-    job_id: str
-    session_id: str
-    token: str
-    attempt: int
-    voice_id: str
-    lines: tuple[str, ...]
-    lines_hash: str
-
-
-class LeaseLost(Exception):
-    """Another worker has the job now, or it is gone."""
+    code: str
+    message: str
+    final: bool = False
 
 
 class Renderer:
-    """``slots`` jobs at once. Run as a loop of the worker."""
+    """``slots`` jobs at once, each held by a ``lease``. Run as a loop of the worker."""
 
-    def __init__(self, database: Database, storage: ObjectStorage, speech: Speech, *, slots: int = 1) -> None:
+    def __init__(
+        self, database: Database, storage: ObjectStorage, speech: Speech, *, slots: int = 1, lease: timedelta = LEASE
+    ) -> None:
         self._database = database
         self._storage = storage
         self._speech = speech
         self._slots = slots
+        self.claims = Claims(database, lease)
+        self._beat_seconds = min(MOST_BEAT_SECONDS, lease.total_seconds() / 4)
 
     async def run(self) -> None:
+        await self._storage.check()  # a store that was never reachable must not use up the attempts of every job
         await asyncio.to_thread(self._speech.warm_up)
         async with WakeUp(self._database.direct_url, JOBS_CHANNEL) as wake, asyncio.TaskGroup() as group:
             for _ in range(self._slots):
@@ -79,7 +74,7 @@ class Renderer:
     async def _work(self, wake: WakeUp) -> None:
         while True:
             try:
-                claim = await self.claim()
+                claim = await self.claims.take()
                 if claim is not None:
                     await self.carry_out(claim)
                     continue
@@ -89,145 +84,138 @@ class Renderer:
                 log.warning("database_unreachable", error=f"{type(error).__name__}: {error}"[:200])
             await wake.wait(POLL_SECONDS)
 
-    async def claim(self) -> Claim | None:
-        """Takes the job that has waited longest, or whose lease has run out."""
-        async with self._database.transaction() as uow:
-            token = str(uuid4())
-            values = {"token": token, "now": uow.now, "until": uow.now + LEASE}
-            job_id = (await uow.session.execute(_CLAIM, values)).scalar_one_or_none()
-            if job_id is None:
-                return None
-            job, session = await _locked(uow, job_id)
-            if job.attempts > MAXIMUM_ATTEMPTS:
-                _fail(uow, job, session, "RENDER_FAILED", "Rendering was cut off again and again.", final=True)
-                return None
-            lines = tuple(await lines_of(uow, session.id))
-            return Claim(job.id, session.id, token, job.attempts, session.voice_id, lines, session.lines_hash)
-
     async def carry_out(self, claim: Claim) -> None:
-        """Renders, uploads and completes; or records why not. Never raises for the job's own faults."""
+        """Renders, uploads and completes; or records why not.
+
+        Raises only when the database cannot be reached: then the lease runs out and the job is taken up again.
+        """
         log.info("render_started", job_id=claim.job_id, attempt=claim.attempt, lines=len(claim.lines))
         try:
-            rendering = await self._render(claim)
-            key = await self._upload(claim, rendering)
-            await self._complete(claim, rendering, key)
+            if claim.attempt > MAXIMUM_ATTEMPTS:
+                return await self._give_up(claim)
+            rendering, key = await self._under_heartbeat(claim)
+            await self.claims.complete(claim, _audio(claim, rendering, key))
             log.info("render_completed", job_id=claim.job_id, seconds=round(rendering.seconds, 2))
+        except asyncio.CancelledError:
+            await self._hand_back(claim)
+            raise
         except LeaseLost:
             log.warning("lease_lost", job_id=claim.job_id)
-        except Unspeakable as error:
-            await self._failed(claim, "UNSPEAKABLE", str(error), final=True)
-        except BadRender as error:
-            log.error("render_refused", job_id=claim.job_id, reason=str(error))
-            await self._failed(claim, "RENDER_FAILED", "The sound did not pass its checks.")
-        except StorageUnavailable as error:
-            log.warning("upload_failed", job_id=claim.job_id, reason=str(error.__cause__))
-            await self._failed(claim, "STORAGE_UNAVAILABLE", "The audio could not be stored.")
         except Exception as error:  # a job's fault is recorded with the job, not the end of the worker
             if isinstance(error, REACHING_FAILED) and is_outage(error):
-                raise  # the lease runs out and the job is taken up again
-            log.error("render_failed", job_id=claim.job_id, exc_info=error)
-            await self._failed(claim, "RENDER_FAILED", "The audio could not be made.")
+                raise
+            await self._failed(claim, error)
 
-    async def _render(self, claim: Claim) -> Rendering:
-        """Renders in a thread while the lease is renewed and progress is told. Raises LeaseLost when it is not ours."""
-        told: list[tuple[str, int]] = [("starting", 0)]
-        stop: list[bool] = []
+    async def _under_heartbeat(self, claim: Claim) -> tuple[Rendering, str]:
+        """Does the work while the lease is renewed and progress is shown. Raises LeaseLost when it is not ours."""
+        progress = Progress()
+        work = asyncio.create_task(self._make(claim, progress))
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=self._beat_seconds)
+                if not work.done():
+                    await self._beat(claim, progress)
+            return await work
+        finally:
+            work.cancel()
+            await asyncio.wait({work})
+
+    async def _beat(self, claim: Claim, progress: Progress) -> None:
+        try:
+            await self.claims.renew(claim, progress.stage, progress.percent)
+        except REACHING_FAILED as error:
+            if not is_outage(error):
+                raise
+            log.warning("lease_not_renewed", job_id=claim.job_id, error=f"{type(error).__name__}: {error}"[:200])
+
+    async def _make(self, claim: Claim, progress: Progress) -> tuple[Rendering, str]:
+        rendering = await self._render(claim, progress)
+        progress.tell("storing", 99)
+        return rendering, await self._upload(claim, rendering)
+
+    async def _render(self, claim: Claim, progress: Progress) -> Rendering:
+        """Renders in a thread, which ends before this does, however this ends."""
+        stop = threading.Event()
         cache = _StoredLines(self._storage, asyncio.get_running_loop())
-        work = asyncio.create_task(
+        thread = asyncio.create_task(
             asyncio.to_thread(
                 render,
                 claim.lines,
                 claim.voice_id,
                 self._speech,
-                on_progress=lambda stage, percent: told.append((stage, percent)),
-                cancelled=lambda: bool(stop),
+                on_progress=progress.tell,
+                cancelled=stop.is_set,
                 line_cache=cache,
             )
         )
         try:
-            while not work.done():
-                await asyncio.wait({work}, timeout=1.0)
-                if not work.done():
-                    await self._renew(claim, *told[-1])
-            return await work
-        except RenderCancelled:
-            raise LeaseLost from None
+            return await asyncio.shield(thread)
         finally:
-            stop.append(True)
-            with contextlib.suppress(Exception):  # already raised above, or no longer wanted
-                await work
-
-    async def _renew(self, claim: Claim, stage: str, percent: int) -> None:
-        async with self._database.transaction() as uow:
-            mine = (
-                update(Job)
-                .where(col(Job.id) == claim.job_id, col(Job.lease_token) == claim.token)
-                .values(available_at=uow.now + LEASE, stage=stage, percent=percent, updated_at=uow.now)
-                .returning(col(Job.id))
-            )
-            if (await uow.session.execute(mine)).scalar_one_or_none() is None:
-                raise LeaseLost
+            stop.set()
+            await asyncio.gather(thread, return_exceptions=True)
 
     async def _upload(self, claim: Claim, rendering: Rendering) -> str:
-        """Stores file and certificate under a key that follows from the lines, so that a repeat writes the same."""
+        """Stores the certificate and then the file; returns the file's key."""
         name = hashlib.sha256("|".join(rendering.line_keys).encode()).hexdigest()
-        key = f"audio/session/{claim.session_id}/{name}.m4a"
+        stem = f"audio/session/{claim.session_id}/{name}"
         certificate = json.dumps(rendering.certificate(), indent=2).encode()
-        await self._storage.put(
-            key.replace(".m4a", ".json"), certificate, content_type="application/json", cache_control="no-store"
-        )
-        await self._storage.put(key, rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE)
-        return key
+        await self._storage.put(f"{stem}.json", certificate, content_type="application/json", cache_control="no-store")
+        await self._storage.put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE)
+        return f"{stem}.m4a"
 
-    async def _complete(self, claim: Claim, rendering: Rendering, key: str) -> None:
-        async with self._database.transaction() as uow:
-            job, session = await _mine(uow, claim)
-            audio = SessionAudio(
-                session_id=session.id,
-                audio_key=key,
-                lines_hash=claim.lines_hash,
-                duration_ms=rendering.duration_ms,
-                loudness_lufs=rendering.loudness_lufs,
-                true_peak_dbtp=rendering.true_peak_dbtp,
-                size_bytes=len(rendering.m4a),
-                sha256=rendering.sha256,
-                engine=rendering.engine,
-                segments=[{"startMs": part.start_ms, "endMs": part.end_ms} for part in rendering.segments],
-                generated_at=uow.now,
-            )
-            await uow.session.merge(audio)
-            session.version += 1
-            uow.emit(job.complete(audio, uow.now, session.version))
+    async def _give_up(self, claim: Claim) -> None:
+        """Its workers died over it, attempt after attempt: nobody was left to record a failure."""
+        log.error("render_given_up", job_id=claim.job_id, attempts=MAXIMUM_ATTEMPTS)
+        await self.claims.fail(claim, "RENDER_FAILED", "Rendering was cut off again and again.", final=True)
 
-    async def _failed(self, claim: Claim, code: str, message: str, *, final: bool = False) -> None:
+    async def _failed(self, claim: Claim, error: Exception) -> None:
+        verdict = verdict_on(error)
+        cause = error if verdict.code == "RENDER_FAILED" else None
+        log.warning("render_failed", job_id=claim.job_id, code=verdict.code, reason=reason_of(error), exc_info=cause)
         try:
-            async with self._database.transaction() as uow:
-                job, session = await _mine(uow, claim)
-                _fail(uow, job, session, code, message, final=final)
+            await self.claims.fail(claim, verdict.code, verdict.message, final=verdict.final)
         except LeaseLost:
             log.warning("lease_lost", job_id=claim.job_id)
 
-
-async def _locked(uow: UnitOfWork, job_id: str) -> tuple[Job, Session]:
-    job = (await uow.session.scalars(select(Job).where(col(Job.id) == job_id).with_for_update())).one()
-    whole = select(Session).where(col(Session.id) == job.session_id).with_for_update()
-    return job, (await uow.session.scalars(whole)).one()
-
-
-async def _mine(uow: UnitOfWork, claim: Claim) -> tuple[Job, Session]:
-    """The job and its session, locked. Raises LeaseLost unless the claim still holds."""
-    held = select(Job).where(col(Job.id) == claim.job_id, col(Job.lease_token) == claim.token)
-    job = (await uow.session.scalars(held.with_for_update())).one_or_none()
-    if job is None:
-        raise LeaseLost
-    return await _locked(uow, job.id)
+    async def _hand_back(self, claim: Claim) -> None:
+        """This worker is being stopped: another may go on at once."""
+        try:
+            await self.claims.hand_back(claim)
+        except LeaseLost:
+            log.warning("lease_lost", job_id=claim.job_id)
+        except REACHING_FAILED as error:
+            log.warning("not_handed_back", job_id=claim.job_id, error=f"{type(error).__name__}: {error}"[:200])
 
 
-def _fail(uow: UnitOfWork, job: Job, session: Session, code: str, message: str, *, final: bool) -> None:
-    event = job.fail(code, message, uow.now, final=final, sequence=session.version + 1)
-    if event is not None:
-        session.version += 1
-        uow.emit(event)
+def verdict_on(error: Exception) -> Verdict:
+    """What to tell of an error met while making a session: never its own words, unless they are meant for the owner."""
+    if isinstance(error, Unspeakable):
+        where = "" if error.line is None else f"Line {error.line + 1}: "
+        return Verdict("UNSPEAKABLE", f"{where}{error}", final=True)
+    if isinstance(error, StorageUnavailable):
+        return Verdict("STORAGE_UNAVAILABLE", "The audio could not be stored.")
+    if isinstance(error, BadRender):
+        return Verdict("RENDER_FAILED", "The sound did not pass its checks.")
+    return Verdict("RENDER_FAILED", "The audio could not be made.")
+
+
+def reason_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error.__cause__ or error}"[:300]
+
+
+def _audio(claim: Claim, rendering: Rendering, key: str) -> SessionAudio:
+    return SessionAudio(
+        session_id=claim.session_id,
+        audio_key=key,
+        lines_hash=claim.lines_hash,
+        duration_ms=rendering.duration_ms,
+        loudness_lufs=rendering.loudness_lufs,
+        true_peak_dbtp=rendering.true_peak_dbtp,
+        size_bytes=len(rendering.m4a),
+        sha256=rendering.sha256,
+        engine=rendering.engine,
+        segments=[{"startMs": part.start_ms, "endMs": part.end_ms} for part in rendering.segments],
+    )
 
 
 class _StoredLines:
@@ -250,7 +238,7 @@ class _StoredLines:
 
     def _await(self, work: Callable[[], Any]) -> Any:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        return future.result(timeout=120)
+        return future.result()
 
 
 def _line_object(key: str) -> str:

@@ -1,6 +1,7 @@
 """Media's tables, and the rules that need nothing but a row."""
 
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, cast
 
 from sqlalchemy import Column, Date, Index, text
@@ -15,8 +16,9 @@ class Base(SQLModel, registry=schema_registry("media")):
     """Media's tables."""
 
 
-LEASE = timedelta(seconds=20)
-MAXIMUM_ATTEMPTS = 3
+MAXIMUM_ATTEMPTS = 5
+"""With the pauses between them (2, 8, 32 and 128 s) a job outlives an outage of about three minutes."""
+
 COOL_DOWN = timedelta(minutes=10)
 """How long a session that failed for good keeps its failed job before a new one is made."""
 
@@ -125,6 +127,20 @@ class Job(Base, table=True):
             sequence=sequence,
         )
 
+    def retry_after(self, now: datetime) -> int | None:
+        """Seconds until asking again can bring something new; None when the job has done its work."""
+        if self.status == "failed" and self.finished_at is not None:
+            return max(1, ceil((self.finished_at + COOL_DOWN - now).total_seconds()))
+        if self.status == "pending":
+            return max(1, ceil((self.available_at - now).total_seconds()))
+        return 1 if self.status == "processing" else None
+
+    def hand_back(self, now: datetime) -> None:
+        """Undoes a claim that its worker gives up unfinished: any worker may start at once, no attempt is used up."""
+        self.status, self.stage, self.percent, self.lease_token = "pending", "waiting", 0, None
+        self.attempts -= 1
+        self.available_at = self.updated_at = now
+
     def complete(self, audio: SessionAudio, now: datetime, sequence: int) -> AudioGenerated:
         self.status, self.stage, self.percent = "completed", "done", 100
         self.lease_token, self.error, self.error_code = None, None, None
@@ -144,12 +160,13 @@ class Job(Base, table=True):
 
     def fail(self, code: str, message: str, now: datetime, *, final: bool, sequence: int) -> AudioFailed | None:
         """Another attempt later with back-off, or the end of the job after the last one."""
+        self.attempts = min(self.attempts, MAXIMUM_ATTEMPTS)  # the claim that finds them used up is none of them
         self.error_code, self.error, self.lease_token, self.updated_at = code, message, None, now
         if not final and self.attempts < MAXIMUM_ATTEMPTS:
             self.status, self.stage, self.percent = "pending", "waiting", 0
             self.available_at = now + timedelta(seconds=2 * 4 ** (self.attempts - 1))
             return None
-        self.status, self.finished_at = "failed", now
+        self.status, self.stage, self.finished_at = "failed", "failed", now
         return AudioFailed(
             job_id=self.id,
             session_id=self.session_id,
@@ -159,6 +176,10 @@ class Job(Base, table=True):
             attempts=self.attempts,
             sequence=sequence,
         )
+
+    @property
+    def open(self) -> bool:
+        return self.status in ("pending", "processing")
 
     def cooling_down(self, now: datetime) -> bool:
         return self.status == "failed" and self.finished_at is not None and now - self.finished_at < COOL_DOWN
@@ -203,12 +224,11 @@ class SessionStart(Base, table=True):
     started_at: datetime = moment()
 
 
-class PlayGrant(Base, table=True):
-    """Lets whoever holds the token start one session in one user's name, for a while. Only the token's hash is kept."""
+class GrantKey(Base, table=True):
+    """A key that seals play grants. The newest seals; older ones still open, until their row is removed."""
 
-    __tablename__ = "play_grant"
+    __tablename__ = "grant_key"
 
-    token_hash: str = Field(primary_key=True)
-    user_id: str
-    session_id: str = Field(foreign_key="media.session.id", ondelete="CASCADE")
-    expires_at: datetime = moment(index=True)
+    id: int | None = Field(default=None, primary_key=True)
+    secret: str
+    created_at: datetime = moment()

@@ -31,6 +31,17 @@ class Limits:
     offline_downloads: bool
     session_seconds: int = UNLIMITED
 
+    def counts_start(self, *, own: bool) -> bool:
+        """Whether starting a session, one's ``own`` or another, uses up one of today's."""
+        return self.counted == "starts" and self.daily < UNLIMITED and not own
+
+    def counts_creation(self) -> bool:
+        return self.counted == "creations" and self.daily < UNLIMITED
+
+    def remaining(self, used: int) -> int:
+        """What is left of today after ``used`` counted uses; UNLIMITED stays what it is."""
+        return self.daily if self.daily == UNLIMITED else max(self.daily - used, 0)
+
 
 PRO = Limits(own_sessions=True, daily=UNLIMITED, counted="starts", offline_downloads=True)
 

@@ -3,11 +3,11 @@
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
 from media.beds import background_key, brain_layer
-from media.commands import issue_grant
 from media.delivery import AudioUrls
+from media.grants import Grant, seal
 from media.models import Entitlement, Session, SessionAudio
-from media.plans import Limits, Plans
-from media.queries import current_audio, entitlement_of, started_on, use_on
+from media.plans import Plans
+from media.queries import current_audio, entitlement_of, grant_keys, started_on, use_on
 from media.quota import limits_of, subscribed
 from media.schemas import (
     Background,
@@ -45,16 +45,15 @@ class Playback:
 
     async def voice_url(self, uow: UnitOfWork, session: Session, audio: SessionAudio, user_id: str) -> str:
         """The signed URL, or a play grant where hearing the session would be a start that has not been counted yet."""
-        limits, _ = await limits_of(uow, self.plans, user_id)
-        if await self._is_counted(uow, session, user_id, limits):
-            return f"{self._public_url}/play/{await issue_grant(uow, user_id, session.id)}"
-        return await self.urls.url(audio.audio_key)
+        limits = await limits_of(uow, self.plans, user_id)
+        counted = limits.counts_start(own=session.owner_user_id == user_id)
+        if not counted or await started_on(uow, user_id, session.id, uow.now.date()):
+            return await self.urls.url(audio.audio_key)
+        return await self._grant_url(uow, session, user_id)
 
-    async def _is_counted(self, uow: UnitOfWork, session: Session, user_id: str, limits: Limits) -> bool:
-        unlimited = limits.counted != "starts" or limits == self.plans.limits(pro=True)
-        if unlimited or session.owner_user_id == user_id:
-            return False
-        return not await started_on(uow, user_id, session.id, uow.now.date())
+    async def _grant_url(self, uow: UnitOfWork, session: Session, user_id: str) -> str:
+        token = seal(Grant(user_id, session.id), await grant_keys(uow), uow.now)
+        return f"{self._public_url}/play/{token}"
 
     async def bundle(self, uow: UnitOfWork, session: Session, user_id: str) -> PlaybackBundle:
         """Raises AudioNotReady while there is no file."""
@@ -90,7 +89,7 @@ class Playback:
         limits = self.plans.limits(pro)
         use = await use_on(uow, user_id, uow.now.date())
         used = use.starts if limits.counted == "starts" else use.creations
-        remaining = limits.daily if pro else max(limits.daily - used, 0)
+        remaining = limits.remaining(used)
         return EntitlementView(
             plan="pro" if pro else "free",
             status=_status(row, pro),

@@ -1,14 +1,17 @@
 """Every SELECT of media."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 
 from sqlalchemy import or_, select
 from sqlmodel import col
 
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
-from media.models import DailyUse, Entitlement, Job, PlayGrant, Session, SessionAudio, SessionLine, SessionStart
+from media.models import DailyUse, Entitlement, GrantKey, Job, Session, SessionAudio, SessionLine, SessionStart
+
+_AS_IT_IS_NOW = {"populate_existing": True}
+"""For rows that another transaction may have changed since this one first read them."""
 
 
 async def readable_session(uow: UnitOfWork, session_id: str, user_id: str) -> Session:
@@ -27,7 +30,7 @@ async def lines_of(uow: UnitOfWork, session_id: str) -> list[str]:
 
 async def current_audio(uow: UnitOfWork, session: Session) -> SessionAudio | None:
     """The session's file, if it says what the session's lines say now."""
-    audio = await uow.session.get(SessionAudio, session.id)
+    audio = await uow.session.get(SessionAudio, session.id, populate_existing=True)
     return audio if audio is not None and audio.lines_hash == session.lines_hash else None
 
 
@@ -38,14 +41,37 @@ async def sessions_page(uow: UnitOfWork, user_id: str, limit: int, offset: int) 
     return list(await uow.session.scalars(ordered.limit(limit).offset(offset)))
 
 
-async def session_by_key(uow: UnitOfWork, user_id: str, key: str) -> Session | None:
+async def session_by_key(uow: UnitOfWork, user_id: str, key: str) -> Session:
     found = select(Session).where(col(Session.owner_user_id) == user_id, col(Session.idempotency_key) == key)
-    return (await uow.session.scalars(found)).one_or_none()
+    return (await uow.session.scalars(found)).one()
 
 
 async def latest_job(uow: UnitOfWork, session_id: str) -> Job | None:
-    found = select(Job).where(col(Job.session_id) == session_id).order_by(col(Job.created_at).desc()).limit(1)
-    return (await uow.session.scalars(found)).one_or_none()
+    """The session's open job, else the one that was made last."""
+    order = (col(Job.finished_at).desc().nulls_first(), col(Job.created_at).desc(), col(Job.id))
+    found = select(Job).where(col(Job.session_id) == session_id).order_by(*order).limit(1)
+    return (await uow.session.scalars(found, execution_options=_AS_IT_IS_NOW)).one_or_none()
+
+
+async def locked_session(uow: UnitOfWork, session_id: str) -> Session | None:
+    """The session, held against every other change until the transaction ends; None when it is gone.
+
+    Whoever locks a session and its job locks the session first.
+    """
+    found = select(Session).where(col(Session.id) == session_id).with_for_update()
+    return (await uow.session.scalars(found, execution_options=_AS_IT_IS_NOW)).one_or_none()
+
+
+async def job_and_session(uow: UnitOfWork, job_id: str) -> tuple[Job, Session]:
+    found = select(Job, Session).join(Session, col(Session.id) == col(Job.session_id)).where(col(Job.id) == job_id)
+    job, session = (await uow.session.execute(found, execution_options=_AS_IT_IS_NOW)).one()
+    return job, session
+
+
+async def claimed_job(uow: UnitOfWork, job_id: str, lease_token: str) -> Job | None:
+    """The job, locked; None unless the claim under this token still holds."""
+    found = select(Job).where(col(Job.id) == job_id, col(Job.lease_token) == lease_token).with_for_update()
+    return (await uow.session.scalars(found, execution_options=_AS_IT_IS_NOW)).one_or_none()
 
 
 async def readable_job(uow: UnitOfWork, job_id: str, user_id: str) -> Job:
@@ -69,11 +95,6 @@ async def started_on(uow: UnitOfWork, user_id: str, session_id: str, day: date) 
     return await uow.session.get(SessionStart, (user_id, day, session_id)) is not None
 
 
-async def valid_grant(uow: UnitOfWork, token_hash: str, now: datetime) -> PlayGrant | None:
-    grant = await uow.session.get(PlayGrant, token_hash)
-    return grant if grant is not None and grant.expires_at > now else None
-
-
-async def catalog_without_audio(uow: UnitOfWork) -> Sequence[Session]:
-    found = select(Session).where(col(Session.owner_user_id).is_(None)).order_by(col(Session.id))
-    return [session for session in await uow.session.scalars(found) if await current_audio(uow, session) is None]
+async def grant_keys(uow: UnitOfWork) -> list[str]:
+    """The keys of play grants, newest first."""
+    return list(await uow.session.scalars(select(col(GrantKey.secret)).order_by(col(GrantKey.id).desc())))

@@ -2,9 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from common.web.app import Instant, WireModel
+from common.web.text import storable
 from media.lines import MAX_LINE_CHARACTERS
 
 UUID_SHAPE = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
@@ -12,18 +13,26 @@ UUID_SHAPE = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9
 
 MAXIMUM_LINES = 60
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_LINE_CHARACTERS)]
+_STORABLE = BeforeValidator(storable)
+Title = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200), _STORABLE]
+Word = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=60), _STORABLE]
+Voice = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=60), _STORABLE]
+Wish = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=500), _STORABLE]
+Line = Annotated[
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=MAX_LINE_CHARACTERS),
+    _STORABLE,
+]
 
 
 class DraftSession(WireModel):
     """The body of POST /sessions. The Home card sends no ``localDraftId`` and a goal tag in display form."""
 
     local_draft_id: Annotated[str, Field(pattern=UUID_SHAPE)] | None = None
-    title: Annotated[Text, Field(max_length=200)]
-    goal_tag: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] | None = None
+    title: Title
+    goal_tag: Word | None = None
     affirmations: Annotated[list[Line], Field(min_length=1, max_length=MAXIMUM_LINES)]
-    voice_id: Annotated[Text, Field(max_length=60)]
+    voice_id: Voice
     pace: Literal["slow"] = "slow"
     solfeggio_hz: Annotated[float, Field(ge=1, le=20000, allow_inf_nan=False)] | None = None
 
@@ -190,9 +199,9 @@ class StartAnswer(WireModel):
 class GenerateRequest(WireModel):
     """The body of POST /affirmations/generate; everything is optional, and none of it is an instruction."""
 
-    session_type: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = "Meditate"
-    goal: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
-    struggle: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
+    session_type: Word = "Meditate"
+    goal: Wish | None = None
+    struggle: Wish | None = None
     count: Annotated[int, Field(ge=0, le=24)] = 4
 
 

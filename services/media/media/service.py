@@ -1,5 +1,6 @@
 """Media's whole wiring."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from common.auth import CallerVerifier
@@ -33,9 +34,10 @@ def build(
     database = Database.of(settings, outbox, clock)
     storage = S3Storage(settings)
     plans = Plans(settings.media_free_tier, settings.media_free_daily_sessions)
-    renderer = Renderer(database, storage, speech or HibariSpeech(), slots=render_slots)
+    lease = timedelta(seconds=settings.media_job_lease_seconds)
+    renderer = Renderer(database, storage, speech or HibariSpeech(), slots=render_slots, lease=lease)
 
-    app = create_app("media", title="Entrain media", checks={"database": database.check, "storage": storage.check})
+    app = create_app("media", title="Entrain media", checks={"database": database.check})
     app.state.database = database
     app.state.verifier = verifier or internal_token_verifier(settings, audience="media")
     app.state.storage = storage

@@ -1,10 +1,14 @@
 """What media reads from the environment."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from common.internal_tokens import internal_token_verifier
 from common.settings import DatabaseSettings, read_as
+from media.signing_keys import signing_key
+
+_ORIGIN = r"^https?://[^/\s]+/?$"
 
 
 class MediaSettings(DatabaseSettings):
@@ -15,8 +19,12 @@ class MediaSettings(DatabaseSettings):
     aws_secret_access_key: SecretStr | None = Field(None, description="S3 secret key; goes with the key id")
     aws_region: str = Field("us-east-1", description="the bucket's region")
     aws_s3_bucket_name: str = Field(min_length=3, description="private bucket of all audio")
-    aws_endpoint_url_s3: str | None = Field(None, description="address of an S3-compatible server; default: AWS")
-    cloudfront_domain: str | None = Field(None, description="host of every audio URL; a full origin for tests")
+    aws_endpoint_url_s3: str | None = Field(
+        None, pattern=_ORIGIN, description="address of an S3-compatible server; default: AWS"
+    )
+    cloudfront_domain: str | None = Field(
+        None, pattern=r"^(https?://)?[^/\s]+/?$", description="host of every audio URL; a full origin for tests"
+    )
     cloudfront_key_pair_id: str | None = Field(None, description="id of the public key the CDN trusts")
     cloudfront_private_key: SecretStr | None = Field(None, description="PEM (RSA or EC P-256) that signs audio URLs")
     media_url_ttl_seconds: int = Field(86400, ge=60, le=604800, description="how long an audio URL stays good")
@@ -24,14 +32,25 @@ class MediaSettings(DatabaseSettings):
         "catalog", description="`catalog`: free users start catalogue sessions; `create`: they create sessions"
     )
     media_free_daily_sessions: int = Field(2, ge=0, le=1000, description="what a free user may use a UTC day")
-    public_url: str = Field("http://127.0.0.1:8787", description="the address clients see; play grants lead there")
+    media_job_lease_seconds: int = Field(
+        20, ge=5, le=600, description="how long a render job stays with a worker that has fallen silent"
+    )
+    public_url: str = Field(pattern=_ORIGIN, description="the address clients see; play grants lead there")
+
+    @field_validator("cloudfront_private_key")
+    @classmethod
+    def _signs(cls, pem: SecretStr | None) -> SecretStr | None:
+        if pem is not None:
+            signing_key(pem.get_secret_value())
+        return pem
 
     @model_validator(mode="after")
-    def _complete(self) -> "MediaSettings":
+    def _complete(self) -> Self:
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             raise ValueError("set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither")
         if (self.cloudfront_key_pair_id is None) != (self.cloudfront_private_key is None):
             raise ValueError("set both CLOUDFRONT_KEY_PAIR_ID and CLOUDFRONT_PRIVATE_KEY, or neither")
         if self.cloudfront_key_pair_id is not None and self.cloudfront_domain is None:
             raise ValueError("CLOUDFRONT_KEY_PAIR_ID signs URLs of CLOUDFRONT_DOMAIN: set it too")
+        internal_token_verifier(self, self.service)
         return self

@@ -39,6 +39,8 @@ class ObjectStorage(Protocol):
 
     async def presigned_url(self, key: str, seconds: int) -> str: ...
 
+    async def check(self) -> str | None: ...
+
 
 class S3Storage:
     """S3 or a server that speaks it. ``async with S3Storage(settings)``; checksums are verified by the store."""

@@ -2,11 +2,12 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -16,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.auth import caller
 from common.clock import wire_time
 from common.db.engine import REACHING_FAILED, is_outage
 from common.errors import DomainError, InvalidInput, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
@@ -59,7 +61,26 @@ Instant = Annotated[datetime, PlainSerializer(wire_time, return_type=str, when_u
 
 
 class WireRoute(APIRoute):
-    """The route class of every service."""
+    """The route class of every service. Who may not come in is told that, and not what else is wrong."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        verifies = _depends_on(self.dependant, caller)
+
+        async def verified(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except (RequestValidationError, HTTPException):
+                # the framework reads the body before it asks who sent it
+                if verifies:
+                    await caller(request)
+                raise
+
+        return verified
+
+
+def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
 
 
 def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None = None) -> FastAPI:

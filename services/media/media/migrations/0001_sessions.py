@@ -1,7 +1,8 @@
-"""Sessions, their audio and jobs, the free tier's counts, play grants, and the schema's outbox and inbox."""
+"""Sessions, their audio and jobs, the free tier's counts, the key of play grants, and the schema's outbox and inbox."""
 
 import sqlalchemy as sa
 from alembic import op
+from cryptography.fernet import Fernet
 from sqlalchemy.dialects import postgresql
 
 revision = "0001"
@@ -164,18 +165,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("status IN ('pending', 'processing')"),
     )
     op.create_table(
-        "play_grant",
-        sa.Column("token_hash", sa.String(), nullable=False),
-        sa.Column("user_id", sa.String(), nullable=False),
-        sa.Column("session_id", sa.String(), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["session_id"], ["media.session.id"], name=op.f("fk_play_grant_session_id_session"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_play_grant")),
+        "grant_key",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_grant_key")),
         schema=SCHEMA,
     )
-    op.create_index(op.f("ix_play_grant_expires_at"), "play_grant", ["expires_at"], unique=False, schema=SCHEMA)
+    key = sa.text("INSERT INTO media.grant_key (secret, created_at) VALUES (:secret, now())")
+    op.execute(key.bindparams(secret=Fernet.generate_key().decode()))
     op.create_table(
         "session_audio",
         sa.Column("session_id", sa.String(), nullable=False),
@@ -212,7 +210,7 @@ def downgrade() -> None:
     for table in (
         "session_line",
         "session_audio",
-        "play_grant",
+        "grant_key",
         "job",
         "session_start",
         "session",
