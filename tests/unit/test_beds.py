@@ -35,18 +35,30 @@ def seam_is_like_everywhere_else(heard: Samples) -> bool:
     return bool(np.all(steps[:, -1] <= np.quantile(steps[:, ::5], 0.9999, axis=1)))
 
 
-@pytest.mark.parametrize("stem,beat,carrier", [("alpha_10hz_400", 10, 400), ("beta_high_21.5hz_400", 21.5, 400)])
-def test_the_beat_of_a_decoded_file_is_its_name_to_a_hundredth_of_a_hertz(
-    stem: str, beat: float, carrier: float
-) -> None:
-    heard = aac.decode(beds.bed_files()[beds.binaural_key(stem)]())
-    assert heard.shape[1] == 184 * RATE
-    left, right = (frequency(heard[channel], carrier + side * beat / 2) for channel, side in ((0, -1), (1, 1)))
-    assert right - left == pytest.approx(beat, abs=0.01)
-    assert (left + right) / 2 == pytest.approx(carrier, abs=0.01)
-    assert loudness(heard) == pytest.approx(beds.BED_LUFS, abs=0.5)
-    assert true_peak(heard) <= beds.TONE_CEILING_DBTP
-    assert seam_is_like_everywhere_else(heard)
+@pytest.fixture(scope="module")
+def alpha() -> Samples:
+    return aac.decode(beds.bed_files()[beds.binaural_key("alpha_10hz_400")]())
+
+
+def test_the_beat_of_a_decoded_file_is_its_name_to_a_hundredth_of_a_hertz(alpha: Samples) -> None:
+    left, right = frequency(alpha[0], 395), frequency(alpha[1], 405)
+    assert right - left == pytest.approx(10, abs=0.01)
+    assert (left + right) / 2 == pytest.approx(400, abs=0.01)
+
+
+def test_a_tone_is_three_minutes_long_at_its_level_and_loops_without_a_seam(alpha: Samples) -> None:
+    assert alpha.shape == (2, 184 * RATE)
+    part = alpha[:, : 16 * RATE]
+    assert loudness(part) == pytest.approx(beds.BED_LUFS, abs=0.5)
+    assert true_peak(part) <= beds.TONE_CEILING_DBTP
+    assert seam_is_like_everywhere_else(alpha)
+
+
+def test_the_finest_beat_survives_encoding() -> None:
+    period = 0.07 * tones.binaural(21.5, 400)
+    heard = aac.decode(aac.loop_file(aac.encode_loop(period.astype(np.float32)), repetitions=4))
+    left, right = frequency(heard[0], 389.25), frequency(heard[1], 410.75)
+    assert right - left == pytest.approx(21.5, abs=0.01)
 
 
 def test_every_file_has_a_name_the_app_knows_and_every_binaural_beat_fits_its_period() -> None:

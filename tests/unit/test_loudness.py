@@ -81,7 +81,7 @@ def test_cells_of_pieces_laid_end_to_end_measure_the_whole(seed: int, frames: in
     assert laid == pytest.approx(loudness(np.concatenate(pieces)), abs=0.001)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), ceiling=st.floats(-30, -6))
 def test_the_limiter_holds_the_ceiling_and_leaves_the_rest_alone(seed: int, ceiling: float) -> None:
     signal = speech_like(seed)
