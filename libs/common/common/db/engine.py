@@ -1,22 +1,26 @@
 """The database of one service: an engine, its transactions, and whether it answers."""
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from common.clock import Clock, utc_now
 from common.db.uow import EventSink, UnitOfWork
 from common.settings import DatabaseSettings
 
 STATEMENT_SECONDS = 30
+TRUSTED_SECONDS = 15
+"""A pooled session used this recently is not asked whether it lives: the question costs three round trips."""
 _SCHEME = re.compile(r"^postgres(ql)?(\+\w+)?://")
 
 
@@ -40,8 +44,10 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             _SCHEME.sub("postgresql+asyncpg://", url),
             pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800,
-            pool_pre_ping=pooler == "none", connect_args=options,
+            connect_args=options,
         )  # fmt: skip
+        event.listen(self.engine.sync_engine, "checkin", _note_checkin)
+        event.listen(self.engine.sync_engine, "checkout", _replace_dead)
         self._sessions: sessionmaker[Any] = sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)  # type: ignore[call-overload]
 
     @classmethod
@@ -68,6 +74,22 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _note_checkin(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["returned_at"] = time.monotonic()
+
+
+def _replace_dead(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Has the pool open a new session in place of one that the server ended, or that went silent while unused."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("the server ended the session")
+    returned_at = record.info.get("returned_at")
+    if returned_at is not None and time.monotonic() - returned_at > TRUSTED_SECONDS:
+        try:
+            connection.ping()
+        except Exception as error:  # whatever is wrong with it, another one is needed
+            raise DisconnectionError("the session does not answer") from error
 
 
 def plain_url(url: str) -> str:

@@ -1,0 +1,67 @@
+"""A pooled session that died while unused costs its next user nothing."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
+
+from common.db import engine
+from common.db.engine import Database, is_outage
+from tests.support.event_ledger import ledger, until
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with ledger(database_url, pool_size=1) as opened:
+        yield opened
+
+
+async def session_id(database: Database) -> int:
+    async with database.transaction() as uow:
+        return int((await uow.session.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
+async def test_a_session_ended_by_the_server_is_replaced(database: Database) -> None:
+    first = await session_id(database)
+    assert await session_id(database) == first
+    watcher = await asyncpg.connect(database.direct_url)
+    await watcher.execute("SELECT pg_terminate_backend($1)", first)
+
+    async def gone() -> bool:
+        return not await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", first)
+
+    await until(gone)
+    await watcher.close()
+    assert await session_id(database) != first
+
+
+async def test_a_session_is_asked_whether_it_lives_only_after_a_long_rest(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(_: object) -> None:
+        raise OSError("silence")
+
+    monkeypatch.setattr(AsyncAdapt_asyncpg_connection, "ping", no_answer)
+    first = await session_id(database)
+    assert await session_id(database) == first
+    monkeypatch.setattr(engine, "TRUSTED_SECONDS", -1)
+    assert await session_id(database) != first
+
+
+@pytest.mark.parametrize(
+    "error, outage",
+    [
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+        (asyncpg.CannotConnectNowError(), True),
+        (asyncpg.TooManyConnectionsError(), True),
+        (asyncpg.InternalClientError(), True),
+        (FileNotFoundError("a file"), False),
+        (asyncpg.UniqueViolationError(), False),
+        (RuntimeError("connection"), False),
+    ],
+)
+def test_only_an_unreachable_database_is_an_outage(error: Exception, outage: bool) -> None:
+    assert is_outage(error) is outage
