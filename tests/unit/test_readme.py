@@ -72,7 +72,7 @@ def test_who_wants_to_change_something_finds_the_place() -> None:
 
 def test_every_module_command_explains_itself() -> None:
     """Each `python -m module command` of the README is one the module knows."""
-    named = set(re.findall(r"python -m ([a-z]+) ?([a-z-]*)", (REPOSITORY / "README.md").read_text()))
+    named = set(re.findall(r"python -m ([a-z]+)(?![a-z.]) ?([a-z-]*)", (REPOSITORY / "README.md").read_text()))
     modules = {module for module, _ in named}
 
     for module in modules:
@@ -80,6 +80,12 @@ def test_every_module_command_explains_itself() -> None:
         told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
         missing = [command for name, command in named if name == module and command and command not in told]
         assert missing == [], module
+
+
+def test_every_benchmark_is_named() -> None:
+    named = re.findall(r"python -m tests\.bench\.(\w+)", (REPOSITORY / "README.md").read_text())
+
+    assert sorted(named) == sorted(path.stem for path in (REPOSITORY / "tests" / "bench").glob("bench_*.py"))
 
 
 def test_the_events_table_is_that_of_the_contracts() -> None:
