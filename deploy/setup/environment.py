@@ -58,7 +58,9 @@ def ensure(*, anew: bool = False) -> None:
     STAMP.unlink(missing_ok=True)
     uv = ensure_uv()
     with step("installing the locked packages"):
-        run_uv(uv, "sync", "--require-hashes", str(LOCK))
+        # compiled here once: a process that compiles its packages at its start takes seconds longer, every time
+        # where PYTHONDONTWRITEBYTECODE is set
+        run_uv(uv, "sync", "--require-hashes", "--compile-bytecode", str(LOCK))
     with step("installing the members of the workspace"):
         run_uv(uv, "install", "--no-deps", *[part for member in members for part in ("-e", str(member))])
     STAMP.write_text(wanted)
