@@ -19,6 +19,8 @@ from common.service import Service
 from gateway.docs import document_text, merge
 from identity.service import build as build_identity
 from identity.settings import IdentitySettings
+from media.service import build as build_media
+from media.settings import MediaSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path("libs/common/common/contracts/golden")
@@ -83,7 +85,8 @@ def services() -> list[Service]:
     }
     secret = "stands-for-a-secret"
     billing = BillingSettings(**shared, revenuecat_api_key=secret, revenuecat_webhook_secrets=(secret,))
-    return [build_identity(IdentitySettings(**shared)), build_billing(billing)]
+    media = MediaSettings(**shared, aws_s3_bucket_name="nowhere", public_url="http://127.0.0.1")
+    return [build_identity(IdentitySettings(**shared)), build_billing(billing), build_media(media)]
 
 
 def _read(file: Path) -> Any:

@@ -21,7 +21,7 @@ class Stored(WireModel):
     duplicate: bool
 
 
-class EntitlementView(WireModel):
+class GrantedView(WireModel):
     name: str
     product_id: str
     store: str | None = None
@@ -29,14 +29,14 @@ class EntitlementView(WireModel):
     """Absent: for life."""
 
     @classmethod
-    def of(cls, granted: GrantedEntitlement) -> "EntitlementView":
+    def of(cls, granted: GrantedEntitlement) -> "GrantedView":
         return cls.model_validate(granted, from_attributes=True)
 
 
 class SubscriptionView(WireModel):
     plan: str
     status: str
-    entitlements: list[EntitlementView]
+    entitlements: list[GrantedView]
     expires_at: Instant | None = None
     renews_at: Instant | None = None
     will_renew: bool
@@ -53,7 +53,7 @@ class SubscriptionView(WireModel):
         return cls(
             plan=state.plan,
             status=state.status,
-            entitlements=[EntitlementView.of(granted) for granted in state.entitlements],
+            entitlements=[GrantedView.of(granted) for granted in state.entitlements],
             expires_at=state.expires_at,
             renews_at=state.renews_at,
             will_renew=state.will_renew,
