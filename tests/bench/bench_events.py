@@ -95,7 +95,7 @@ async def unpublished(database: Database) -> bool:
 
 
 async def drain(database: Database, bus: Any, number: int) -> float:
-    """Committed events published and marked by the relay, per second."""
+    """Committed events confirmed by the bus, per second; the marking of the last window is not in the time."""
     await commit_events(database, number)
     empty, taken = asyncio.Event(), 0
 

@@ -44,7 +44,7 @@ USERS = [f"user_{number}" for number in range(20)]
 CHANGES = list(range(1, 31))
 ALL = len(USERS) * len(CHANGES)
 REMEMBERED_SECONDS = 2.0
-"""RabbitMQ 3.10 writes a new quorum queue's registration down late: killed before, it cannot elect its leader again."""
+"""Seen on RabbitMQ 3.10: killed within a second of a quorum queue's making, it came back with a queue without a leader."""
 
 
 @pytest.fixture
