@@ -44,7 +44,7 @@ USERS = [f"user_{number}" for number in range(20)]
 CHANGES = list(range(1, 31))
 ALL = len(USERS) * len(CHANGES)
 REMEMBERED_SECONDS = 2.0
-"""Seen on RabbitMQ 3.10: killed within a second of a quorum queue's making, it brings that queue back without a leader."""
+"""Seen on RabbitMQ 3.10: killed within a second of making a quorum queue, it brings the queue back leaderless."""
 
 
 @pytest.fixture
