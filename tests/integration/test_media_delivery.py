@@ -207,6 +207,7 @@ async def test_a_free_users_player_is_led_to_the_cdn_for_heads_and_ranges(delive
 async def test_asking_twice_gives_the_same_urls_so_that_a_clients_cache_works(database_url: str) -> None:
     signed: dict[str, Any] = {"cloudfront_key_pair_id": "K1", "cloudfront_private_key": private_pem(new_rsa_key())}
     clock = HandClock()
+    clock.forward(minutes=2)
     async with media(settings(database_url, cloudfront_domain="cdn.example", **signed), clock=clock) as [service]:
         session = await service.session("user_1")
         first = (await service.api.get(f"/sessions/{session}/playback-bundle")).json["bundle"]

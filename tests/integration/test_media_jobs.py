@@ -5,8 +5,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,71 +12,16 @@ import pytest
 from embedded.object_store import PrivateObjectStore
 from media import aac
 from media.catalogue import CATALOGUE, CatalogueSession, put_in_place
-from media.claims import Claim, LeaseLost
-from media.jobs import Renderer
+from media.claims import LeaseLost
 from media.models import MAXIMUM_ATTEMPTS
 from media.samples import RATE
-from media.speech import Speech
 from media.storage import ObjectStorage, StorageUnavailable
 from tests.support.event_ledger import until
 from tests.support.fault_proxy import FaultProxy
 from tests.support.hand_clock import HandClock
-from tests.support.media import LINES, Media, draft, media, settings
+from tests.support.media import LINES, media, settings
+from tests.support.render_works import Shelf, Works, begun
 from tests.support.tone_speech import ToneSpeech
-
-LEASE = timedelta(seconds=20)
-
-
-@dataclass
-class Shelf:
-    """An ObjectStorage in memory that is down while ``down`` is set."""
-
-    down: bool = False
-    objects: dict[str, bytes] = field(default_factory=dict)
-
-    async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
-        await self.check()
-        self.objects[key] = data
-
-    async def get(self, key: str) -> bytes | None:
-        await self.check()
-        return self.objects.get(key)
-
-    async def check(self) -> str | None:
-        if self.down:
-            raise StorageUnavailable("The audio store could not be reached.")
-        return None
-
-
-@dataclass
-class Works:
-    """The service, and workers on its database."""
-
-    media: Media
-    clock: HandClock
-    shelf: Shelf
-
-    def worker(self, speech: Speech | None = None, storage: ObjectStorage | Shelf | None = None) -> Renderer:
-        kept: Any = storage or self.shelf
-        return Renderer(self.media.service.database, kept, speech or ToneSpeech(), lease=LEASE)
-
-    async def ordered(self, **changes: Any) -> tuple[str, str]:
-        """Ids of a new session of ``user_1`` and of its job."""
-        created = (await self.media.api.post("/sessions", draft(**changes))).json
-        return created["id"], created["_audioJobId"]
-
-    async def job(self, job_id: str) -> dict[str, Any]:
-        return dict((await self.media.api.get(f"/jobs/{job_id}")).json["job"])
-
-    async def work_once(self, renderer: Renderer) -> Claim:
-        claim = await renderer.claims.take()
-        assert claim is not None
-        await renderer.carry_out(claim)
-        return claim
-
-    async def payloads(self, kind: str) -> list[dict[str, Any]]:
-        query = "SELECT body FROM media.outbox WHERE type = $1 ORDER BY id"
-        return [json.loads(row["body"])["data"] for row in await self.media.rows(query, f"media.{kind}.v1")]
 
 
 @pytest.fixture
@@ -87,11 +30,6 @@ async def works(database_url: str) -> AsyncIterator[Works]:
     async with media(settings(database_url), clock=clock) as [running]:
         await running.subscribe("user_1")
         yield Works(running, clock, Shelf())
-
-
-async def begun(speech: ToneSpeech) -> None:
-    """Returns when a read is waiting at the closed gate."""
-    assert await asyncio.to_thread(speech.begun.wait, 20)
 
 
 async def test_a_job_becomes_a_file_in_the_store_that_says_what_its_row_says(
@@ -385,22 +323,6 @@ async def test_asking_while_the_job_completes_never_opens_another(works: Works) 
         json.dumps({"status": "ready"}),
     }
     assert len(await works.media.rows("SELECT 1 FROM media.job")) == 1
-
-
-async def test_the_job_of_a_session_that_is_gone_ends_without_a_word(works: Works) -> None:
-    session, _ = await works.ordered()
-    slow = ToneSpeech()
-    slow.gate.clear()
-    worker = works.worker(slow)
-    held = await worker.claims.take()
-    assert held is not None
-    rendering = asyncio.create_task(worker.carry_out(held))
-    await begun(slow)
-    await works.media.rows("DELETE FROM media.session WHERE id = $1", session)
-    slow.gate.set()
-    await rendering
-    assert await works.media.rows("SELECT 1 FROM media.session_audio") == []
-    assert await works.payloads("audio_generated") == []
 
 
 async def test_a_worker_renders_what_is_ordered_while_it_waits(works: Works) -> None:

@@ -276,6 +276,7 @@ CALLS = [
     ("GET", "/sessions?limit=abc"),
     ("POST", "/sessions"),
     ("GET", "/sessions/day1-session"),
+    ("DELETE", "/sessions/day1-session"),
     ("POST", "/sessions/day1-session/ensure-audio"),
     ("GET", "/sessions/day1-session/playback-bundle"),
     ("POST", "/sessions/day1-session/start"),

@@ -88,6 +88,12 @@ async def get_session(identity: SessionId, uow: Transaction, user: UserId, playi
     return await _view(uow, await readable_session(uow, identity, user), user, playing)
 
 
+@router.delete("/sessions/{id}")
+async def delete_session(identity: SessionId, uow: Transaction, user: UserId) -> schemas.Success:
+    await commands.delete_session(uow, user, identity)
+    return schemas.Success()
+
+
 @router.post("/sessions/{id}/ensure-audio")
 async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> schemas.AudioState:
     session = await readable_session(uow, identity, user)

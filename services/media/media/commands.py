@@ -3,18 +3,19 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import uuid4
 
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from common.contracts.billing import SubscriptionChanged
 from common.db.uow import UnitOfWork
-from common.errors import Conflict, InvalidInput, NotFound
+from common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from media.beds import frequency_for
 from media.lines import normalise
-from media.models import Entitlement, Job, Session, SessionLine
+from media.models import DiscardedAudio, Entitlement, Job, Session, SessionLine
 from media.plans import Plans
 from media.queries import current_audio, latest_job, locked_session, session_by_key
 from media.quota import grant_creation
@@ -22,6 +23,8 @@ from media.schemas import DraftSession
 from media.speech import Unspeakable
 
 JOBS_CHANNEL = "media_jobs"
+REMOVED_AFTER = timedelta(minutes=10)
+"""A worker notices within seconds that a session is gone, but what it is uploading may still arrive."""
 
 
 def hash_of_lines(lines: Sequence[str]) -> str:
@@ -62,6 +65,25 @@ async def add_session(uow: UnitOfWork, session: Session, lines: Sequence[str]) -
     await uow.session.execute(insert(SessionLine), rows)
     uow.emit(session.created())
     return True
+
+
+async def delete_session(uow: UnitOfWork, user_id: str, session_id: str) -> None:
+    """Deletes a session of the user's own with its lines, audio and jobs; its objects follow when no render of it
+    can be under way any more. What it counted stays counted. Raises NotFound, and Forbidden for the catalogue's.
+    """
+    session = await locked_session(uow, session_id)
+    if session is None or not session.readable_by(user_id):
+        raise NotFound("There is no such session.")
+    if session.owner_user_id != user_id:
+        raise Forbidden("Only your own sessions can be deleted.")
+    uow.emit(session.deleted())
+    uow.session.add(DiscardedAudio(session_id=session.id, due_at=uow.now + REMOVED_AFTER))
+    await uow.session.execute(delete(Session).where(col(Session.id) == session.id))
+
+
+async def forget_discarded(uow: UnitOfWork, session_id: str) -> None:
+    """Its objects are gone."""
+    await uow.session.execute(delete(DiscardedAudio).where(col(DiscardedAudio.session_id) == session_id))
 
 
 def require_speakable(lines: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
+from media.removals import session_prefix
 from media.rendering import Rendering, render
 from media.speech import Speech, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
@@ -157,7 +158,7 @@ class Renderer:
     async def _upload(self, claim: Claim, rendering: Rendering) -> str:
         """Stores the certificate and then the file; returns the file's key."""
         name = hashlib.sha256("|".join(rendering.line_keys).encode()).hexdigest()
-        stem = f"audio/session/{claim.session_id}/{name}"
+        stem = f"{session_prefix(claim.session_id)}{name}"
         certificate = json.dumps(rendering.certificate(), indent=2).encode()
         await self._storage.put(f"{stem}.json", certificate, content_type="application/json", cache_control="no-store")
         await self._storage.put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE)

@@ -8,7 +8,14 @@ from sqlalchemy import Column, Date, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from common.contracts.media import AudioFailed, AudioGenerated, AudioRequested, SessionCreated, SessionSource
+from common.contracts.media import (
+    AudioFailed,
+    AudioGenerated,
+    AudioRequested,
+    SessionCreated,
+    SessionDeleted,
+    SessionSource,
+)
 from common.db.tables import moment, optional_moment, schema_registry
 
 
@@ -55,6 +62,10 @@ class Session(Base, table=True):
     def created(self) -> SessionCreated:
         source = cast(SessionSource, self.source)
         return SessionCreated(session_id=self.id, user_id=self.owner_user_id, source=source, sequence=self.version)
+
+    def deleted(self) -> SessionDeleted:
+        source = cast(SessionSource, self.source)
+        return SessionDeleted(session_id=self.id, user_id=self.owner_user_id, source=source, sequence=self.version + 1)
 
 
 class SessionLine(Base, table=True):
@@ -222,6 +233,15 @@ class SessionStart(Base, table=True):
     day: Any = Field(sa_column=Column(Date, primary_key=True))
     session_id: str = Field(primary_key=True)
     started_at: datetime = moment()
+
+
+class DiscardedAudio(Base, table=True):
+    """A deleted session whose objects are still in the store."""
+
+    __tablename__ = "discarded_audio"
+
+    session_id: str = Field(primary_key=True)
+    due_at: datetime = moment(index=True)
 
 
 class GrantKey(Base, table=True):

@@ -8,7 +8,17 @@ from sqlmodel import col
 
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
-from media.models import DailyUse, Entitlement, GrantKey, Job, Session, SessionAudio, SessionLine, SessionStart
+from media.models import (
+    DailyUse,
+    DiscardedAudio,
+    Entitlement,
+    GrantKey,
+    Job,
+    Session,
+    SessionAudio,
+    SessionLine,
+    SessionStart,
+)
 
 _AS_IT_IS_NOW = {"populate_existing": True}
 """For rows that another transaction may have changed since this one first read them."""
@@ -93,6 +103,12 @@ async def use_on(uow: UnitOfWork, user_id: str, day: date) -> DailyUse:
 
 async def started_on(uow: UnitOfWork, user_id: str, session_id: str, day: date) -> bool:
     return await uow.session.get(SessionStart, (user_id, day, session_id)) is not None
+
+
+async def audio_to_remove(uow: UnitOfWork, most: int = 100) -> list[str]:
+    """Ids of deleted sessions whose objects are due to go, the longest due first."""
+    due = select(col(DiscardedAudio.session_id)).where(col(DiscardedAudio.due_at) <= uow.now)
+    return list(await uow.session.scalars(due.order_by(col(DiscardedAudio.due_at)).limit(most)))
 
 
 async def grant_keys(uow: UnitOfWork) -> list[str]:

@@ -17,6 +17,7 @@ from media.jobs import Renderer
 from media.models import Base
 from media.plans import Plans
 from media.playback import Playback
+from media.removals import Removals
 from media.settings import MediaSettings
 from media.speech import HibariSpeech, Speech
 from media.storage import S3Storage
@@ -52,6 +53,6 @@ def build(
         metadata=Base.metadata,
         migrations=Path(__file__).parent / "migrations",
         subscriptions=[entitlements],
-        loops={"render": renderer.run},
+        loops={"render": renderer.run, "removals": Removals(database, storage).run},
         resources=[storage],
     )

@@ -37,6 +37,8 @@ class ObjectStorage(Protocol):
 
     async def head(self, key: str) -> StoredObject | None: ...
 
+    async def remove(self, prefix: str) -> int: ...
+
     async def presigned_url(self, key: str, seconds: int) -> str: ...
 
     async def check(self) -> str | None: ...
@@ -107,6 +109,21 @@ class S3Storage:
                     return None
                 raise
             return StoredObject(answer["ContentLength"], answer["Metadata"].get("sha256"))
+
+    async def remove(self, prefix: str) -> int:
+        """Removes every object whose key begins with ``prefix``; how many there were."""
+        removed = 0
+        async with _reported("remove audio"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            async for page in pages:
+                found = [{"Key": item["Key"]} for item in page.get("Contents", [])]
+                if not found:
+                    continue
+                gone = await self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": found, "Quiet": True})
+                if gone.get("Errors"):
+                    raise ClientError({"Error": gone["Errors"][0]}, "DeleteObjects")
+                removed += len(found)
+        return removed
 
     async def presigned_url(self, key: str, seconds: int) -> str:
         parameters = {"Bucket": self._bucket, "Key": key}

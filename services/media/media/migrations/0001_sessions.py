@@ -1,4 +1,4 @@
-"""Sessions, their audio and jobs, the free tier's counts, the key of play grants, and the schema's outbox and inbox."""
+"""Sessions with their audio and jobs, the free tier's counts, the key of play grants, and the outbox and inbox."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,6 +23,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "day", name=op.f("pk_daily_use")),
         schema=SCHEMA,
     )
+    op.create_table(
+        "discarded_audio",
+        sa.Column("session_id", sa.String(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_discarded_audio")),
+        schema=SCHEMA,
+    )
+    op.create_index(op.f("ix_discarded_audio_due_at"), "discarded_audio", ["due_at"], unique=False, schema=SCHEMA)
     op.create_table(
         "entitlement",
         sa.Column("user_id", sa.String(), nullable=False),
@@ -217,6 +225,7 @@ def downgrade() -> None:
         "outbox",
         "inbox",
         "entitlement",
+        "discarded_audio",
         "daily_use",
     ):
         op.drop_table(table, schema=SCHEMA)
