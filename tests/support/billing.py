@@ -1,20 +1,24 @@
 """Billing on a database of its own, with RevenueCat played by the stand-in, on a clock the test moves."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from billing.entitlement import Rules
 from billing.jobs import expire_due
+from billing.pacing import RequestBudget
 from billing.refreshing import Refresher
+from billing.revenuecat import RevenueCatApi
 from billing.service import build
 from billing.settings import BillingSettings
 from common.contracts.billing import SubscriptionChanged
 from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
 from common.service import HttpServer, Service
+from common.web.client import HttpClient
 from embedded.revenuecat import RevenueCatStandIn
 from embedded.webhook_signatures import revenuecat_headers
 from tests.support.callers import Answer, Api, FixedCallers, served
@@ -38,7 +42,6 @@ def settings(database_url: str = "postgresql://nowhere/db", **more: Any) -> Bill
         "revenuecat_api_url": NOWHERE,
         "revenuecat_webhook_authorization": (AUTHORIZATION,),
         "revenuecat_webhook_secrets": (SIGNING_SECRET,),
-        "revenuecat_requests_per_second": 1000,
     }
     return BillingSettings(**{**fixed, **more})
 
@@ -52,6 +55,15 @@ class Billing:
     store: RevenueCatStandIn
     clock: HandClock
     database_url: str
+    provider: RevenueCatApi
+    """The store's REST API, read outside the service."""
+    process: Callable[[], Service]
+    """Builds the service of one more process."""
+
+    @property
+    def rules(self) -> Rules:
+        rules: Rules = self.service.app.state.rules
+        return rules
 
     @property
     def refresher(self) -> Refresher:
@@ -70,7 +82,7 @@ class Billing:
     async def work(self) -> int:
         """What a worker would do now: readings that are due, then what time has ended."""
         taken = await self.refresher.work_off()
-        await expire_due(self.service.database, self.service.app.state.rules)
+        await expire_due(self.service.database, self.rules)
         return taken
 
     async def hear_and_work(self) -> None:
@@ -123,13 +135,20 @@ async def billing(database_url: str, clock: HandClock | None = None, **more: Any
         )
         await stack.enter_async_context(store)
         chosen = settings(database_url, **{"revenuecat_api_url": store.url, **more})
-        service = build(chosen, clock=clock, verifier=FixedCallers())
+        pace = RequestBudget(1_000_000, monotonic=lambda: clock().timestamp())
+
+        def process() -> Service:
+            return build(chosen, clock=clock, verifier=FixedCallers(), budget=pace)
+
+        service = process()
         await upgrade(database_url, service.metadata, service.migrations)
         await stack.enter_async_context(service.opened())
         server = await stack.enter_async_context(HttpServer(service.app, "127.0.0.1", 0))
         store.webhooks.url = f"http://127.0.0.1:{server.port}/webhooks/revenuecat"
         api = await stack.enter_async_context(served(service.app))
-        yield Billing(api, service, store, clock, database_url)
+        http = await stack.enter_async_context(HttpClient("store", retries=0))
+        provider = RevenueCatApi(store.url, API_KEY, http, pace)
+        yield Billing(api, service, store, clock, database_url, provider, process)
 
 
 def event_body(**event: Any) -> bytes:

@@ -26,7 +26,7 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.notice import Notice, is_anonymous
-from billing.settling import FRESH, READ_AGAIN_AFTER, contradicted, next_reading
+from billing.settling import FRESH, READ_AGAIN_AFTER, Doubt, doubt, next_reading
 from billing.snapshot import Snapshot
 from billing.work import ask_to_read
 from common.db.uow import UnitOfWork
@@ -60,9 +60,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``kept`` False: the readings contradicted a fresh notice and are to be made again at ``next_at``."""
+    """``again_at``: when to read again because a fresh notice was not borne out; ``next_at``: the planned reading."""
 
-    kept: bool
+    again_at: datetime | None
     next_at: datetime | None
 
 
@@ -115,25 +115,31 @@ async def _link_anonymous(uow: UnitOfWork, side: tuple[str, ...]) -> None:
 async def take_readings(
     uow: UnitOfWork, rules: Rules, user_id: str, readings: Mapping[str, Reading], cause: Cause, readings_again: int
 ) -> Outcome:
-    """Makes what was read the truth about the user, unless it is stale.
+    """Makes what was read the truth about the user, unless it lacks what a fresh notice grants.
 
-    ``readings_again`` counts the readings before this one that contradicted a fresh notice; once READ_AGAIN_AFTER is
-    used up the API has the last word.
+    ``readings_again`` counts the readings before this one that were doubted; once READ_AGAIN_AFTER is used up the API
+    has the last word.
     """
     customer = await queries.customer_to_change(uow, user_id)
-    kept = await queries.kept_snapshots(uow, user_id)
-    if readings_again < len(READ_AGAIN_AFTER):
-        heard = await queries.last_notices(uow, user_id, NOTICES_HELD, since=uow.now - FRESH)
-        notices = [notice for notice in heard if notice.asks_for_reading]
-        read = {one: reading.snapshot for one, reading in readings.items()}
-        if doubted := contradicted(notices, read, kept, uow.now):
-            log.info("snapshot_contradicts_event", event_id=doubted.id, event_type=doubted.type, again=readings_again)
-            return Outcome(False, uow.now + READ_AGAIN_AFTER[readings_again])
+    doubted = await _doubt(uow, user_id, readings) if readings_again < len(READ_AGAIN_AFTER) else None
+    again_at = uow.now + READ_AGAIN_AFTER[readings_again] if doubted else None
+    if doubted and doubted.holds:
+        return Outcome(again_at, None)
     for app_user_id, reading in sorted(readings.items()):
         await _keep_if_newer(uow, app_user_id, reading)
     state = await reassess(uow, rules, customer, cause)
     snapshots = list((await queries.kept_snapshots(uow, user_id)).values())
-    return Outcome(True, next_reading(state, snapshots, uow.now))
+    return Outcome(again_at, next_reading(state, snapshots, uow.now))
+
+
+async def _doubt(uow: UnitOfWork, user_id: str, readings: Mapping[str, Reading]) -> Doubt | None:
+    heard = await queries.last_notices(uow, user_id, NOTICES_HELD, since=uow.now - FRESH)
+    notices = [notice for notice in heard if notice.asks_for_reading]
+    read = {one: reading.snapshot for one, reading in readings.items()}
+    found = doubt(notices, read, await queries.kept_snapshots(uow, user_id), uow.now)
+    if found:
+        log.info("snapshot_contradicts_event", event_id=found.notice.id, event_type=found.notice.type, held=found.holds)
+    return found
 
 
 async def _keep_if_newer(uow: UnitOfWork, app_user_id: str, reading: Reading) -> None:

@@ -119,7 +119,7 @@ class Refresher:
             async with self._database.transaction() as uow:
                 await work.ask_to_read(uow, [user_id], cause)
             return False
-        return (await self._keep(user_id, readings, cause)).kept
+        return (await self._keep(user_id, readings, cause)).again_at is None
 
     async def _make_or_report(self, claim: Work) -> None:
         """The lease brings the work back, whatever went wrong."""
@@ -168,8 +168,8 @@ class Refresher:
         """Outside any claimed work: what follows is left to the workers."""
         async with self._database.transaction() as uow:
             outcome = await commands.take_readings(uow, self._rules, user_id, readings, cause, 0)
-            if outcome.next_at is not None:
-                await work.plan_reading(uow, user_id, outcome.next_at)
+            if planned := outcome.again_at or outcome.next_at:
+                await work.plan_reading(uow, user_id, planned)
         return outcome
 
     async def _postpone(self, claim: Work, retry_after: float | None) -> None:
@@ -181,10 +181,10 @@ class Refresher:
             outcome = await commands.take_readings(
                 uow, self._rules, claim.user_id, readings, claim.cause, claim.readings_again
             )
-            if outcome.kept:
-                await work.settle(uow, claim, outcome.next_at)
+            if outcome.again_at:
+                await work.read_again(uow, claim, outcome.again_at)
             else:
-                await work.read_again(uow, claim, outcome.next_at or uow.now)
+                await work.settle(uow, claim, outcome.next_at)
 
 
 def _belongs_to_another(app_user_id: str, reading: Reading, user_id: str) -> bool:

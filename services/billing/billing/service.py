@@ -8,7 +8,7 @@ from billing.models import Base
 from billing.pacing import RequestBudget
 from billing.proof import WebhookProof
 from billing.refreshing import Refresher
-from billing.revenuecat import RevenueCatApi, SubscriberSource
+from billing.revenuecat import RevenueCatApi
 from billing.settings import BillingSettings
 from common.auth import CallerVerifier
 from common.clock import Clock, utc_now
@@ -27,17 +27,17 @@ def build(
     *,
     clock: Clock = utc_now,
     verifier: CallerVerifier | None = None,
-    source: SubscriberSource | None = None,
+    budget: RequestBudget | None = None,
 ) -> Service:
-    """The service, not yet started. ``verifier`` and ``source`` stand in for the gateway's tokens and RevenueCat."""
+    """Not yet started. ``verifier`` stands in for the gateway's tokens, ``budget`` paces by another clock."""
     outbox = Outbox("billing")
     database = Database.of(settings, outbox, clock)
     rules = settings.rules
     # no retries here: what fails is tried again from the work table, with the provider's own wait
     http = HttpClient("revenuecat", patience=READING, retries=0, clock=clock)
-    budget = RequestBudget(settings.revenuecat_requests_per_second)
+    budget = budget or RequestBudget(settings.revenuecat_requests_per_second)
     key = settings.revenuecat_api_key.get_secret_value()
-    refresher = Refresher(database, source or RevenueCatApi(settings.revenuecat_api_url, key, http, budget), rules)
+    refresher = Refresher(database, RevenueCatApi(settings.revenuecat_api_url, key, http, budget), rules)
 
     app = create_app("billing", title="Entrain billing", checks={"database": database.check})
     app.state.database = database

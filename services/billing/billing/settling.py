@@ -5,6 +5,7 @@ is read again a few times. And because webhooks get lost, everybody is also read
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from billing.entitlement import FOR_EVER, SubscriptionState
@@ -36,29 +37,40 @@ _GRANTING = frozenset(
 _MOVING = frozenset({"TRANSFER", "PURCHASE_REDEEMED"})
 
 
-def contradicted(
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A notice that a reading does not bear out. ``holds``: taking the reading over could take what was paid for."""
+
+    notice: Notice
+    holds: bool
+
+
+def doubt(
     notices: Sequence[Notice], read: Mapping[str, Snapshot], kept: Mapping[str, Snapshot], now: datetime
-) -> Notice | None:
-    """The notice, among the latest of one person's fresh ones, that what was read does not bear out; None when it does.
+) -> Doubt | None:
+    """The first among the latest of one person's fresh notices that what was read does not bear out.
 
     ``kept`` are the snapshots before this reading; both by the id they were read for.
     """
     latest = max((notice.happened_at for notice in notices), default=now)
-    for notice in notices:
-        if notice.happened_at == latest and _contradicts(notice, read, kept, now):
-            return notice
+    current = [notice for notice in notices if notice.happened_at == latest]
+    snapshots = list(read.values())
+    for notice in current:
+        if notice.type in _GRANTING and _says_less(notice, snapshots, now):
+            return Doubt(notice, holds=True)
+    for notice in current:
+        if _looks_unchanged(notice, read, kept, now):
+            return Doubt(notice, holds=False)
     return None
 
 
-def _contradicts(notice: Notice, read: Mapping[str, Snapshot], kept: Mapping[str, Snapshot], now: datetime) -> bool:
+def _looks_unchanged(notice: Notice, read: Mapping[str, Snapshot], kept: Mapping[str, Snapshot], now: datetime) -> bool:
     snapshots = list(read.values())
     if notice.type in _MOVING:  # it says that something changed, not what
         return all(_content(snapshot) == _content(kept.get(one)) for one, snapshot in read.items())
-    if notice.type in _GRANTING and _says_less(notice, snapshots, now):
-        return True
     if notice.type == "UNCANCELLATION":
         return any(purchase.unsubscribed_at for purchase in _purchases(notice, snapshots))
-    if notice.type not in ("CANCELLATION", "EXPIRATION"):
+    if notice.type not in ("CANCELLATION", "EXPIRATION") or notice.cancel_reason == "BILLING_ERROR":
         return False
     if notice.for_life or (notice.expires_at and notice.expires_at <= now):
         return _still_grants(notice, snapshots, now)
