@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import pytest
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from common.settings import (
     EXIT_BAD_SETTINGS,
@@ -170,3 +170,12 @@ def test_a_process_without_the_gateways_keys_does_not_start(tmp_path: Path) -> N
     assert "GATEWAY_JWKS_URL" in result.stderr
     assert "GATEWAY_PUBLIC_KEYS" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_transaction_pooler_needs_a_direct_way_beside_it() -> None:
+    pooled = SecretStr("postgresql://u@pooler/d")
+    with pytest.raises(ValidationError, match="DATABASE_DIRECT_URL"):
+        ShopSettings(database_url=pooled, database_pooler="transaction")
+    direct = SecretStr("postgresql://u@db/d")
+    settings = ShopSettings(database_url=pooled, database_pooler="transaction", database_direct_url=direct)
+    assert settings.direct_url == "postgresql://u@db/d"

@@ -221,6 +221,7 @@ async def test_a_mistake_of_ours_is_500_without_internals(name: str) -> None:
         answer = await api.get(f"/failures/{name}")
         after = await api.get("/receipts")
     assert answer.status == 500
+    assert answer.headers["X-Request-Id"]
     assert answer.json == {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
     assert after.status == 200
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -82,6 +82,12 @@ class DatabaseSettings(Settings):
     gateway_public_keys: str | None = Field(
         None, description="the gateway's internal token keys as a JWKS document, instead of `GATEWAY_JWKS_URL`"
     )
+
+    @model_validator(mode="after")
+    def _reaches_the_database_directly(self) -> Self:
+        if self.database_pooler == "transaction" and self.database_direct_url is None:
+            raise ValueError("DATABASE_POOLER=transaction needs DATABASE_DIRECT_URL: locks and LISTEN fail in a pooler")
+        return self
 
     @property
     def direct_url(self) -> str:

@@ -40,6 +40,7 @@ def _upgrade(connection: Connection, metadata: MetaData, folder: Path) -> str:
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.set_main_option("version_locations", str(folder))
+    config.set_main_option("path_separator", "newline")
     script = ScriptDirectory.from_config(config)
     head = script.get_current_head()
     if head is None:

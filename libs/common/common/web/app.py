@@ -1,10 +1,9 @@
 """One way to make an HTTP application: error envelope, request context, body limit, metrics and health."""
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
@@ -32,12 +31,12 @@ from common.observability import (
 )
 
 MAXIMUM_BODY = 1024 * 1024
+_INTERNAL_ERROR = {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
 _TOO_LARGE = f"Send at most {MAXIMUM_BODY} bytes."
 Check = Callable[[], Awaitable[str | None]]
 """A readiness check: None when well, else what is missing."""
 
 log = logger("web")
-M = TypeVar("M", bound=BaseModel)
 
 
 class WireModel(BaseModel):
@@ -92,7 +91,6 @@ def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None =
     app.add_exception_handler(HTTPException, _http_error)
     for failure in REACHING_FAILED:
         app.add_exception_handler(failure, _unreachable)
-    app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext, service=service)
     add_health(app, checks or {})
@@ -164,7 +162,7 @@ async def _unreachable(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
     log.error("unexpected_error", exc_info=error)
-    return JSONResponse({"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}, 500)
+    return JSONResponse(_INTERNAL_ERROR, 500)
 
 
 class RequestContext:
@@ -181,7 +179,7 @@ class RequestContext:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         trace = TraceContext(new_traceparent(headers.get("traceparent")), valid_request_id(headers.get("x-request-id")))
         enter_trace(trace, service=self.service)
-        status = 500
+        status = 0
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -194,6 +192,11 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception as error:  # no route handled it: the caller gets an envelope, the log gets the fault
+            log.error("unexpected_error", exc_info=error)
+            if status:
+                raise
+            await JSONResponse(_INTERNAL_ERROR, 500)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
@@ -229,14 +232,3 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
-
-
-async def json_object(request: Request) -> dict[str, Any]:
-    """The body as a JSON object, whatever its Content-Type. Raises InvalidInput."""
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except (ValueError, RecursionError):
-        raise InvalidInput("The body is not valid JSON.") from None
-    if not isinstance(body, dict):
-        raise InvalidInput("The body must be a JSON object.")
-    return body
