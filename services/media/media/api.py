@@ -49,6 +49,7 @@ Playing = Annotated[Playback, Depends(playback)]
 
 @router.get("/me/entitlement")
 async def entitlement(uow: Transaction, user: UserId, playing: Playing) -> schemas.EntitlementView:
+    """The plan at this instant, its limits, and what is left of today."""
     return await playing.entitlement(uow, user)
 
 
@@ -56,6 +57,7 @@ async def entitlement(uow: Transaction, user: UserId, playing: Playing) -> schem
 async def generate(
     body: schemas.GenerateRequest, uow: Transaction, user: UserId, playing: Playing
 ) -> schemas.GeneratedAffirmations:
+    """Writes affirmations for a goal; part of Pro unless free users create sessions here."""
     if not (await limits_of(uow, playing.plans, user)).own_sessions:
         raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
     lines = composer.compose(body.goal or "", body.struggle or "", body.session_type, body.count or 4)
@@ -64,6 +66,7 @@ async def generate(
 
 @router.get("/sessions")
 async def list_sessions(uow: Transaction, user: UserId, page: Paging) -> schemas.SessionPage:
+    """The catalogue and the user's own sessions, newest first."""
     rows, more = page.cut(await sessions_page(uow, user, page.fetch, page.offset))
     summaries = [schemas.SessionSummary(id=row.id, title=row.title, goal_tag=row.goal_tag) for row in rows]
     return schemas.SessionPage(sessions=summaries, limit=page.limit, offset=page.offset, has_more=more)
@@ -77,6 +80,7 @@ async def create_session(
     playing: Playing,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> schemas.CreatedSessionView:
+    """Creates a session and orders its audio, once per `Idempotency-Key` or `localDraftId`; 409 for another body."""
     key = idempotency_key or (body.local_draft_id.lower() if body.local_draft_id else None)
     session, job = await commands.create_session(uow, playing.plans, user, body, key)
     view = await _view(uow, session, user, playing)
@@ -85,17 +89,20 @@ async def create_session(
 
 @router.get("/sessions/{id}")
 async def get_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.SessionView:
+    """One session; `audio` is there once it has been made."""
     return await _view(uow, await readable_session(uow, identity, user), user, playing)
 
 
 @router.delete("/sessions/{id}")
 async def delete_session(identity: SessionId, uow: Transaction, user: UserId) -> schemas.Success:
+    """Deletes a session of the user's own; what it counted stays counted."""
     await commands.delete_session(uow, user, identity)
     return schemas.Success()
 
 
 @router.post("/sessions/{id}/ensure-audio")
 async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> schemas.AudioState:
+    """Whether the audio is there, else the job that makes it; a failed job is answered until its cool-down is over."""
     session = await readable_session(uow, identity, user)
     job = await commands.request_audio(uow, session)
     return schemas.AudioState(status="pending", job_id=job.id) if job else schemas.AudioState(status="ready")
@@ -103,6 +110,7 @@ async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> s
 
 @router.get("/jobs/{id}")
 async def get_job(identity: Annotated[str, Path(alias="id")], uow: Transaction, user: UserId) -> schemas.JobAnswer:
+    """How far a job is; ask again after `retryAfterSeconds`."""
     if not _UUID.fullmatch(identity):
         raise NotFound("There is no such job.")
     job = await readable_job(uow, identity.lower(), user)
@@ -113,12 +121,14 @@ async def get_job(identity: Annotated[str, Path(alias="id")], uow: Transaction, 
 async def playback_bundle(
     identity: SessionId, uow: Transaction, user: UserId, playing: Playing
 ) -> schemas.BundleAnswer:
+    """What a player needs; 404 AUDIO_NOT_READY while there is no audio. Counts nothing."""
     session = await readable_session(uow, identity, user)
     return schemas.BundleAnswer(bundle=await playing.bundle(uow, session, user))
 
 
 @router.post("/sessions/{id}/start")
 async def start_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.StartAnswer:
+    """Counts the first start of this session today, then as the playback bundle; 403 FREE_LIMIT_REACHED."""
     session = await readable_session(uow, identity, user)
     if await current_audio(uow, session) is None:
         raise AudioNotReady(session.id)
@@ -130,6 +140,7 @@ async def start_session(identity: SessionId, uow: Transaction, user: UserId, pla
 @router.get("/play/{grant}", status_code=302, response_class=RedirectResponse)
 @router.head("/play/{grant}", status_code=302, response_class=RedirectResponse, include_in_schema=False)
 async def play(grant: str, uow: Transaction, playing: Playing) -> RedirectResponse:
+    """Leads a player to the signed audio; the first fetch of a session on a day is its start."""
     found = unseal(grant, await grant_keys(uow), uow.now)
     if found is None:
         raise NotFound("This play link is not valid any more; ask for the session again.")
@@ -143,6 +154,7 @@ async def play(grant: str, uow: Transaction, playing: Playing) -> RedirectRespon
 
 @router.get("/voices")
 async def voices(_: UserId) -> schemas.VoicesAnswer:
+    """The voices a listener can choose."""
     return schemas.VoicesAnswer(voices=list(VOICES))
 
 
