@@ -60,7 +60,6 @@ def test_a_name_with_the_services_prefix_comes_first(monkeypatch: pytest.MonkeyP
     "change,named,said",
     [
         ({"AWS_S3_BUCKET_NAME": ""}, "AWS_S3_BUCKET_NAME", "required"),
-        ({"PUBLIC_URL": ""}, "PUBLIC_URL", "required"),
         ({"PUBLIC_URL": "api.example.com"}, "PUBLIC_URL", "match"),
         ({"PUBLIC_URL": "https://api.example.com/v1"}, "PUBLIC_URL", "match"),
         ({"AWS_ACCESS_KEY_ID": "key"}, "settings", "AWS_SECRET_ACCESS_KEY"),

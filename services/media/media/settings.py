@@ -35,7 +35,9 @@ class MediaSettings(DatabaseSettings):
     media_job_lease_seconds: int = Field(
         20, ge=5, le=600, description="how long a render job stays with a worker that has fallen silent"
     )
-    public_url: str = Field(pattern=_ORIGIN, description="the address clients see; play grants lead there")
+    public_url: str = Field(
+        "http://127.0.0.1:8787", pattern=_ORIGIN, description="the address clients see; play grants lead there"
+    )
 
     @field_validator("cloudfront_private_key")
     @classmethod
