@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -39,6 +39,24 @@ NOTICES_HELD = 50
 """How many fresh notices about a person are held against a reading at most."""
 log = logger("billing")
 
+# the webhook's path is written as SQL: building these as expressions costs more than running them
+_STORE = text("""
+    WITH stored AS (
+        INSERT INTO billing.webhook_event (id, type, happened_at, received_at, body)
+        VALUES (:id, :type, :happened_at, :now, :body) ON CONFLICT DO NOTHING RETURNING id
+    ), mentioned AS (
+        INSERT INTO billing.mention (app_user_id, event_id) SELECT unnest(CAST(:ids AS text[])), id FROM stored
+    )
+    SELECT id FROM stored
+""")
+_LINK = text("""
+    INSERT INTO billing.alias AS known (anonymous_id, user_id, seen_at)
+    SELECT unnest(CAST(:anonymous AS text[])), CAST(:owner AS text), :now
+    ON CONFLICT (anonymous_id) DO UPDATE SET user_id = excluded.user_id, claimed_at = NULL
+    WHERE excluded.user_id IS NOT NULL
+      AND (known.user_id IS NULL OR known.user_id <> ALL (CAST(:identified AS text[])))
+""")
+
 
 class ClaimedByAnother(Conflict):
     def __init__(self) -> None:
@@ -68,30 +86,15 @@ class Outcome:
 
 async def take_notice(uow: UnitOfWork, notice: Notice, body: bytes) -> bool:
     """Stores a webhook and the work it makes; False when it is stored already."""
-    row = insert(WebhookEvent).values(
-        id=notice.id, type=notice.type, happened_at=notice.happened_at, received_at=uow.now, body=body
-    )
-    stored = await uow.session.scalar(row.on_conflict_do_nothing().returning(col(WebhookEvent.id)))
-    if stored is None:
+    event = {"id": notice.id, "type": notice.type, "happened_at": notice.happened_at, "now": uow.now, "body": body}
+    if await uow.session.scalar(_STORE, {**event, "ids": notice.ids}) is None:
         return False
-    if notice.ids:
-        mentions = [{"app_user_id": one, "event_id": notice.id} for one in notice.ids]
-        await uow.session.execute(insert(Mention).values(mentions))
     if notice.asks_for_reading:
-        await _learn_covers(uow, notice)
         affected = await queries.people(uow, notice.ids)
         for side in notice.sides:
             await _link_anonymous(uow, side)
-        affected |= await queries.people(uow, notice.ids)
         await ask_to_read(uow, affected, told_by(notice))
     return True
-
-
-async def _learn_covers(uow: UnitOfWork, notice: Notice) -> None:
-    if notice.product_id is None or not notice.entitlement_ids:
-        return
-    rows = [{"product_id": notice.product_id, "entitlement": name} for name in sorted(set(notice.entitlement_ids))]
-    await uow.session.execute(insert(ProductCover).values(rows).on_conflict_do_nothing())
 
 
 async def _link_anonymous(uow: UnitOfWork, side: tuple[str, ...]) -> None:
@@ -101,15 +104,8 @@ async def _link_anonymous(uow: UnitOfWork, side: tuple[str, ...]) -> None:
         return
     identified = [one for one in side if not is_anonymous(one)]
     owner = identified[0] if identified else None
-    rows = insert(Alias).values([{"anonymous_id": one, "user_id": owner, "seen_at": uow.now} for one in anonymous])
-    if owner is None:
-        await uow.session.execute(rows.on_conflict_do_nothing())
-        return
-    other = col(Alias.user_id).is_(None) | col(Alias.user_id).not_in(identified)
-    linked = rows.on_conflict_do_update(
-        index_elements=[col(Alias.anonymous_id)], set_={"user_id": owner, "claimed_at": None}, where=other
-    )
-    await uow.session.execute(linked)
+    link = {"anonymous": anonymous, "owner": owner, "identified": identified, "now": uow.now}
+    await uow.session.execute(_LINK, link)
 
 
 async def take_readings(
@@ -127,6 +123,7 @@ async def take_readings(
         return Outcome(again_at, None)
     for app_user_id, reading in sorted(readings.items()):
         await _keep_if_newer(uow, app_user_id, reading)
+        await _learn_covers(uow, reading.snapshot)
     state = await reassess(uow, rules, customer, cause)
     snapshots = list((await queries.kept_snapshots(uow, user_id)).values())
     return Outcome(again_at, next_reading(state, snapshots, uow.now))
@@ -153,6 +150,13 @@ async def _keep_if_newer(uow: UnitOfWork, app_user_id: str, reading: Reading) ->
     older = col(KeptSnapshot.taken_ms) < row.excluded.taken_ms
     index = [col(KeptSnapshot.app_user_id)]
     await uow.session.execute(row.on_conflict_do_update(index_elements=index, set_=content, where=older))
+
+
+async def _learn_covers(uow: UnitOfWork, snapshot: Snapshot) -> None:
+    pairs = sorted({(entitlement.product, entitlement.name) for entitlement in snapshot.entitlements})
+    if pairs:
+        rows = [{"product_id": product, "entitlement": name} for product, name in pairs]
+        await uow.session.execute(insert(ProductCover).values(rows).on_conflict_do_nothing())
 
 
 async def reassess(uow: UnitOfWork, rules: Rules, customer: Customer, cause: Cause) -> SubscriptionState:

@@ -93,7 +93,7 @@ class SubscriptionState:
 
 
 Covers = Mapping[str, frozenset[str]]
-"""Which entitlements a product gives, by product id as RevenueCat's webhooks name it."""
+"""Which entitlements a product gives, by product as webhooks name it."""
 
 
 def decide(
@@ -161,7 +161,7 @@ def _purchase_behind(snapshot: Snapshot, entitlement: Entitlement) -> Purchase |
 def _grant(entitlement: Entitlement, purchase: Purchase | None) -> Grant:
     return Grant(
         name=entitlement.name,
-        product_id=_full_name(entitlement.product_id, entitlement.plan_id),
+        product_id=entitlement.product,
         store=purchase.store if purchase else None,
         paid_until=entitlement.expires_at,
         access_until=entitlement.access_until,
@@ -173,13 +173,12 @@ def _grant(entitlement: Entitlement, purchase: Purchase | None) -> Grant:
 def _hidden_by_sandbox(snapshot: Snapshot, name: str, covers: Covers) -> Iterator[Grant]:
     """RevenueCat shows the longest lasting purchase of an entitlement, so a sandbox one can hide a real one."""
     for purchase in snapshot.purchases:
-        product_id = _full_name(purchase.product_id, purchase.plan_id)
         lasting = purchase.expires_at is None and purchase.period_type == "once" and purchase.refunded_at is None
-        if purchase.sandbox or name not in covers.get(product_id, ()) or not (purchase.expires_at or lasting):
+        if purchase.sandbox or name not in covers.get(purchase.product, ()) or not (purchase.expires_at or lasting):
             continue
         yield Grant(
             name=name,
-            product_id=product_id,
+            product_id=purchase.product,
             store=purchase.store,
             paid_until=purchase.expires_at,
             access_until=purchase.access_until,
@@ -226,7 +225,3 @@ def _granted(grants: Sequence[Grant]) -> tuple[GrantedEntitlement, ...]:
         )
         for grant in grants
     )
-
-
-def _full_name(product_id: str, plan_id: str | None) -> str:
-    return f"{product_id}:{plan_id}" if plan_id else product_id

@@ -57,7 +57,7 @@ class Alias(Base, table=True):
 
 
 class ProductCover(Base, table=True):
-    """Which entitlement a product gives, as webhooks have told; the REST API does not."""
+    """Which entitlement a product gives, as snapshots have shown: each shows only one product of an entitlement."""
 
     __tablename__ = "product_cover"
 

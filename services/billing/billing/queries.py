@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -17,6 +17,7 @@ from common.clock import from_milliseconds
 from common.db.uow import UnitOfWork
 from common.web.pagination import Page
 
+_OWNERS = text("SELECT user_id FROM billing.alias WHERE anonymous_id = ANY (:anonymous) AND user_id IS NOT NULL")
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,9 +64,10 @@ async def aliases(uow: UnitOfWork, user_id: str) -> Sequence[Alias]:
 async def people(uow: UnitOfWork, app_user_ids: Collection[str]) -> set[str]:
     """The users behind ids: the identified ones themselves, and those an anonymous one is known to belong to."""
     anonymous = [one for one in app_user_ids if is_anonymous(one)]
-    owners = select(col(Alias.user_id)).where(col(Alias.anonymous_id).in_(anonymous), col(Alias.user_id).is_not(None))
-    known = await uow.session.scalars(owners) if anonymous else ()
-    return {one for one in app_user_ids if not is_anonymous(one)} | {owner for owner in known if owner}
+    identified = {one for one in app_user_ids if not is_anonymous(one)}
+    if not anonymous:
+        return identified
+    return identified | set(await uow.session.scalars(_OWNERS, {"anonymous": anonymous}))
 
 
 async def kept_snapshots(uow: UnitOfWork, user_id: str) -> dict[str, Snapshot]:
@@ -84,7 +86,7 @@ async def last_reading_at(uow: UnitOfWork, user_id: str) -> datetime | None:
 
 
 async def covers(uow: UnitOfWork) -> dict[str, frozenset[str]]:
-    """Which entitlements each product gives, as far as webhooks have told."""
+    """Which entitlements each product gives, as far as snapshots have shown."""
     found: dict[str, frozenset[str]] = {}
     for row in await uow.session.scalars(select(ProductCover)):
         found[row.product_id] = found.get(row.product_id, frozenset()) | {row.entitlement}

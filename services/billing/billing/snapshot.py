@@ -29,6 +29,11 @@ class Entitlement:
     grace_until: datetime | None
 
     @property
+    def product(self) -> str:
+        """The product as webhooks name it."""
+        return joined_product(self.product_id, self.plan_id)
+
+    @property
     def access_until(self) -> datetime | None:
         """The paid end or the end of the grace after it, whichever is later: stores disagree which one moves."""
         if self.expires_at is None or self.grace_until is None:
@@ -52,6 +57,11 @@ class Purchase:
     billing_issue_at: datetime | None = None
     refunded_at: datetime | None = None
     resumes_at: datetime | None = None
+
+    @property
+    def product(self) -> str:
+        """The product as webhooks name it."""
+        return joined_product(self.product_id, self.plan_id)
 
     @property
     def access_until(self) -> datetime | None:
@@ -109,6 +119,10 @@ def split_product(product_id: str) -> tuple[str, str | None]:
     """``subscription:base_plan``, as Play's products are called in webhooks, in its two parts."""
     product, _, plan = product_id.partition(":")
     return product, plan or None
+
+
+def joined_product(product_id: str, plan_id: str | None) -> str:
+    return f"{product_id}:{plan_id}" if plan_id else product_id
 
 
 def _entitlement(name: str, value: object) -> Entitlement:

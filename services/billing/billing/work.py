@@ -22,6 +22,18 @@ LEASE = timedelta(seconds=60)
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
 """Seconds between failed readings: doubled each time, with jitter, and never given up."""
 
+_ASK = text("""
+    INSERT INTO billing.refresh AS planned
+        (user_id, due_at, version, attempts, readings_again, cause_kind, cause, event_id, event_type)
+    SELECT unnest(CAST(:user_ids AS text[])), :due_at, 1, 0, 0,
+        CAST(:cause_kind AS text), CAST(:cause AS text), CAST(:event_id AS text), CAST(:event_type AS text)
+    ON CONFLICT (user_id) DO UPDATE SET
+        due_at = least(planned.due_at, excluded.due_at), version = planned.version + 1, readings_again = 0,
+        cause_kind = excluded.cause_kind, cause = excluded.cause,
+        event_id = excluded.event_id, event_type = excluded.event_type
+""")
+_WAKE = text("SELECT pg_notify(:channel, '')")
+
 
 class LeaseLost(Exception):
     """Somebody else has this reading now, or it is no longer wanted: nothing of ours may be committed."""
@@ -44,31 +56,17 @@ async def ask_to_read(uow: UnitOfWork, user_ids: Collection[str], cause: Cause, 
     if not user_ids:
         return
     asked = {
+        # sorted, so that two transactions asking for the same people never wait for each other in a circle
+        "user_ids": sorted(user_ids),
         "due_at": due_at or uow.now,
         "cause_kind": cause.kind,
         "cause": cause.text,
         "event_id": cause.event_id,
         "event_type": cause.event_type,
     }
-    # sorted, so that two transactions asking for the same people never wait for each other in a circle
-    rows = insert(Refresh).values(
-        [
-            {"user_id": user_id, "version": 1, "attempts": 0, "readings_again": 0, **asked}
-            for user_id in sorted(user_ids)
-        ]
-    )
-    again = rows.on_conflict_do_update(
-        index_elements=[col(Refresh.user_id)],
-        set_={
-            **{name: rows.excluded[name] for name in asked},
-            "due_at": func.least(col(Refresh.due_at), rows.excluded.due_at),
-            "version": col(Refresh.version) + 1,
-            "readings_again": 0,
-        },
-    )
-    await uow.session.execute(again)
+    await uow.session.execute(_ASK, asked)
     if due_at is None:
-        await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": REFRESH_CHANNEL})
+        await uow.session.execute(_WAKE, {"channel": REFRESH_CHANNEL})
 
 
 async def plan_reading(uow: UnitOfWork, user_id: str, at: datetime) -> None:
