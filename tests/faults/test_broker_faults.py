@@ -79,7 +79,7 @@ async def traffic(database: Database, bus: Any) -> AsyncIterator[Any]:
         yield consumption
         await emitting
         await until(complete, 60)
-    assert consumption.attached()
+    await holds(consumption.attached)
     await consumption.stop()
 
 
@@ -122,14 +122,16 @@ async def test_a_broker_killed_and_restarted_mid_traffic(database: Database, tmp
     broker, loop = PrivateRabbitMQ(), asyncio.get_running_loop()
     await broker.start(tmp_path)
     try:
-        async with RabbitBus(broker.url(), name="test", retry=POLICY) as bus, traffic(database, bus) as consumption:
+        async with RabbitBus(broker.url(), name="test", retry=POLICY) as bus:
+            await bus.declare(recorder().binding)
             declared = loop.time()
-            await handled(database, ALL // 6)
             await holds(lambda: loop.time() > declared + REMEMBERED_SECONDS)
-            await broker.kill()
-            await holds(lambda: not consumption.attached())
-            assert await until(bus.check) == "no session with the broker"
-            await broker.start(tmp_path)
+            async with traffic(database, bus) as consumption:
+                await handled(database, ALL // 6)
+                await broker.kill()
+                await holds(lambda: not consumption.attached())
+                assert await until(bus.check) == "no session with the broker"
+                await broker.start(tmp_path)
         await expect_each_effect_once(database)
     finally:
         await broker.kill()
