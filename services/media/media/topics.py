@@ -130,12 +130,22 @@ def _topic(words: list[str], away: bool, after_to: bool) -> Topic | None:
     words = [{"your": "my", "yourself": "myself", "i": "I"}.get(word, word) for word in words]
     if away and words:
         words = _as_burden(words)
-    words = words[:_MAX_WORDS]
+    words = _whole_phrase(words)
     while words and words[-1].lower() in _TRAILING:
         words.pop()
     if not words:
         return None
     return Topic(" ".join(words), Kind.AWAY if away else _kind(words, after_to))
+
+
+def _whole_phrase(words: list[str]) -> list[str]:
+    """At most _MAX_WORDS, ended where a phrase ends: not before "I", nor within what a preposition opens."""
+    subject = next((place for place, word in enumerate(words) if place and word == "I"), len(words))
+    words = words[:subject]
+    if len(words) <= _MAX_WORDS:
+        return words
+    opened = (place for place, word in enumerate(words[:_MAX_WORDS]) if place > 1 and word.lower() in _PREPOSITIONS)
+    return words[: next(opened, _MAX_WORDS)]
 
 
 def _as_burden(words: list[str]) -> list[str]:
