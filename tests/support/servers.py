@@ -15,6 +15,7 @@ import pytest
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
+from tests.support.ahead import Ahead
 from tests.support.rabbitmq import PrivateRabbitMQ
 
 T = TypeVar("T")
@@ -36,13 +37,27 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivatePostgr
     run(server.stop())
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: PrivatePostgres) -> Iterator[Ahead]:
+    def make() -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        run(_execute(postgres.url(), f'CREATE DATABASE "{name}"'))
+        return name
+
+    def remove(name: str) -> None:
+        run(_execute(postgres.url(), f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+    ahead = Ahead(make, remove)
+    yield ahead
+    ahead.close()
+
+
 @pytest.fixture
-def database_url(postgres: PrivatePostgres) -> Iterator[str]:
+def database_url(postgres: PrivatePostgres, databases: Ahead) -> Iterator[str]:
     """A direct `postgresql://` address of an empty database made for this test; the user is a superuser."""
-    name = f"test_{secrets.token_hex(6)}"
-    run(_execute(postgres.url(), f'CREATE DATABASE "{name}"'))
+    name = databases.take()
     yield postgres.url(name)
-    run(_execute(postgres.url(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    databases.give_back(name)
 
 
 @pytest.fixture(scope="session")
@@ -72,13 +87,24 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateOb
     run(store.stop(at_once=True))
 
 
+@pytest.fixture(scope="session")
+def buckets(object_store: PrivateObjectStore) -> Iterator[Ahead]:
+    def make() -> str:
+        name = f"test-{secrets.token_hex(6)}"
+        run(object_store.create_bucket(name))
+        return name
+
+    ahead = Ahead(make, lambda name: run(_drop_bucket(object_store, name)))
+    yield ahead
+    ahead.close()
+
+
 @pytest.fixture
-def bucket(object_store: PrivateObjectStore) -> Iterator[str]:
+def bucket(buckets: Ahead) -> Iterator[str]:
     """The name of an empty bucket made for this test."""
-    name = f"test-{secrets.token_hex(6)}"
-    run(object_store.create_bucket(name))
+    name = buckets.take()
     yield name
-    run(_drop_bucket(object_store, name))
+    buckets.give_back(name)
 
 
 async def _execute(url: str, statement: str) -> None:
