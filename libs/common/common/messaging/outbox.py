@@ -107,7 +107,7 @@ class Relay:
             await asyncio.sleep(self._poll)
 
     async def _lead(self) -> None:
-        session = await asyncpg.connect(self._url, timeout=5, command_timeout=30, statement_cache_size=0)
+        session = await asyncpg.connect(self._url, timeout=5, command_timeout=30)
         try:
             await session.execute(_KEEPALIVE)
             session.add_termination_listener(lambda _: self._wake.set())
@@ -167,12 +167,15 @@ class Relay:
                 await self._bus.publish(Envelope.from_json(body))
                 chain.popleft()
                 self._done.append(row)
-                self._wake.set()
+                if len(self._done) >= self._window // 4:  # under load a statement marks and fetches many rows
+                    self._wake.set()
         except Exception as error:  # whatever the cause, the rows stay unpublished and are tried again
             self._failed(subject, error)
         finally:
             self._in_flight.difference_update(row for row, _ in chain)
             self._chains.pop(subject, None)
+            if not self._chains:
+                self._wake.set()
 
     def _failed(self, subject: str, error: Exception) -> None:
         now = asyncio.get_running_loop().time()
