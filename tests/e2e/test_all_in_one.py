@@ -109,6 +109,8 @@ async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_
         assert (await run.command("store", "refund", "ada"))[0] == 0
         await until_plan(run, token, "free")
 
+        assert await run.command("parked", "list") == (0, "0 parked")
+
         stopping = time.monotonic()
         run.child.send_signal(signal.SIGINT)
         assert await run.child.wait() == 0

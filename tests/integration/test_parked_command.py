@@ -12,11 +12,12 @@ from uuid import uuid4
 import pytest
 
 from common.clock import utc_now
-from common.command_line import manage_parked, parser
+from common.command_line import parser
 from common.contracts.identity import UserChanged
 from common.errors import PermanentError
 from common.messaging.bus import Binding, ParkedMessages
 from common.messaging.envelope import Envelope
+from common.messaging.parking import manage_parked
 from common.messaging.postgres import PostgresBus, PostgresParked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked

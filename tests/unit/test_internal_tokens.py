@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from common.auth import Caller
@@ -163,6 +164,19 @@ async def test_a_service_can_be_given_the_keys() -> None:
     settings = service_settings(gateway_public_keys=public_keys_document(issuer))
     token = issuer.mint("media", request_id="request-1", user_id="user_1").text
     assert (await internal_token_verifier(settings, "media").verify(token)).user_id == "user_1"
+
+
+async def test_a_service_can_be_given_one_key_as_pem() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.PKCS8
+    signing = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    issuer = InternalTokenIssuer(private_key_from_pem(signing))
+    token = issuer.mint("media", request_id="request-1", user_id="user_1").text
+    verifier = internal_token_verifier(service_settings(gateway_public_keys=public.decode()), "media")
+    assert (await verifier.verify(token)).user_id == "user_1"
 
 
 async def test_a_worker_needs_no_keys_and_accepts_nobody() -> None:

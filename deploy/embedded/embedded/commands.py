@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from common.messaging.parking import add_parked, manage_parked
 from embedded.running_product import ControlRefused, NotRunning, call_control
 from embedded.session_tokens import user_id_of
 
@@ -19,11 +20,12 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_commands(subparsers: Subparsers) -> None:
-    """Adds ``token``, ``store``, ``webhook`` and ``fault``; parsed arguments go to ``run_command``."""
+    """Adds ``token``, ``store``, ``webhook``, ``fault`` and ``parked``; parsed arguments go to ``run_command``."""
     _add_token(subparsers)
     _add_store(subparsers)
     _add_webhook(subparsers)
     _add_fault(subparsers)
+    _add_place(add_parked(subparsers), _parked)
 
 
 async def run_command(args: argparse.Namespace) -> int:
@@ -138,6 +140,16 @@ async def _webhook(args: argparse.Namespace) -> int:
 async def _fault(args: argparse.Namespace) -> int:
     await _call(args, "/fault", {"part": args.part, "kind": args.kind, "times": args.times, "where": args.where})
     return 0
+
+
+async def _parked(args: argparse.Namespace) -> int:
+    bus_url = (await _call(args, "/bus", {}))["url"]
+    # imported here: the other commands need no database driver and answer at once
+    from common.messaging.postgres import PostgresBus, PostgresParked
+
+    async with PostgresBus(bus_url) as bus:
+        parked = PostgresParked(bus)
+        return await manage_parked(parked, list(await parked.queues()), args)
 
 
 def _told(delivery: dict[str, Any]) -> str:

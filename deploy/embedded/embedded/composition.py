@@ -84,7 +84,7 @@ class Product:
         self._tell(f"schemas of {', '.join(services)} are up to date")
         await self._start_services(services, urls["bus"])
         await self._start_seeding()
-        await self._start_control()
+        await self._start_control(urls["bus"])
 
     async def _start_servers(self) -> None:
         database_port, object_port = free_ports(2)
@@ -201,10 +201,10 @@ class Product:
         else:
             self._tell(seeding.log_tail(1))
 
-    async def _start_control(self) -> None:
+    async def _start_control(self, bus_url: str) -> None:
         """Lets the other commands find this run and play the people and providers in it."""
         secret = self._secrets.text("control")
-        control = ControlServer(self.clerk, self.store, secret, {"edge": self.edge.faults})
+        control = ControlServer(self.clerk, self.store, secret, {"edge": self.edge.faults}, bus_url)
         await self._open.enter_async_context(control)
         control_port = int(control.url.rpartition(":")[2])
         record_run(self._data, Run(self._port, control_port, secret))

@@ -37,20 +37,35 @@ class ControlServer(LocalServer):
     """Serves ``control_app`` on a free port; ``secret`` and ``port`` go into the run's record."""
 
     def __init__(
-        self, clerk: ClerkStandIn, store: RevenueCatStandIn, secret: str, faults: Mapping[str, FaultList] | None = None
+        self,
+        clerk: ClerkStandIn,
+        store: RevenueCatStandIn,
+        secret: str,
+        faults: Mapping[str, FaultList] | None = None,
+        bus_url: str = "",
     ) -> None:
         super().__init__()
         self.secret = secret
-        self._clerk, self._store, self._faults = clerk, store, faults
+        self._clerk, self._store, self._faults, self._bus_url = clerk, store, faults, bus_url
 
     def application(self) -> web.Application:
-        return control_app(self._clerk, self._store, self.secret, self._faults)
+        return control_app(self._clerk, self._store, self.secret, self._faults, self._bus_url)
 
 
 def control_app(
-    clerk: ClerkStandIn, store: RevenueCatStandIn, secret: str, faults: Mapping[str, FaultList] | None = None
+    clerk: ClerkStandIn,
+    store: RevenueCatStandIn,
+    secret: str,
+    faults: Mapping[str, FaultList] | None = None,
+    bus_url: str = "",
 ) -> web.Application:
-    """Routes ``/token``, ``/store/<action>``, ``/webhook``, ``/fault``. ``faults`` adds parts to clerk and store."""
+    """Routes ``/token``, ``/store/<action>``, ``/webhook``, ``/fault``, ``/bus``. ``faults`` adds parts to clerk and
+    store; ``bus_url`` is where the messages of this run are.
+    """
+
+    async def bus(_: Body) -> dict[str, Any]:
+        return {"url": bus_url}
+
     people, shop = People(clerk), Shop(store)
     weather = Weather({"clerk": clerk.faults, "store": store.faults, **(faults or {})}, store)
     app = web.Application(client_max_size=LARGEST_BODY)
@@ -58,6 +73,7 @@ def control_app(
         "/token": people.token,
         "/webhook": shop.webhook,
         "/fault": weather.fault,
+        "/bus": bus,
     }
     routes |= {f"/store/{action}": shop.action(action) for action in shop.actions}
     routes["/store/retry"] = shop.retry

@@ -3,11 +3,10 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable
 
 from common.db.migrations import upgrade
-from common.messaging.bus import ParkedMessages
+from common.messaging.parking import Commands, add_parked, manage_parked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
 from common.observability import configure_logging
@@ -16,9 +15,6 @@ from common.settings import EXIT_BAD_SETTINGS, DatabaseSettings
 
 INTERNAL_OFFSET = 100
 """A worker's health and metrics listen this far above the service's port."""
-
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def parser(service: str, *, port: int, summary: str) -> tuple[argparse.ArgumentParser, Commands]:
@@ -34,17 +30,8 @@ def parser(service: str, *, port: int, summary: str) -> tuple[argparse.ArgumentP
         command.add_argument("--port", type=int, default=default, help="port to listen on (default: %(default)s)")
     text = "bring the database schema and the broker's queues up to date; safe to run from every replica"
     commands.add_parser("migrate", help=text, description=text)
-    _add_parked(commands)
+    add_parked(commands)
     return root, commands
-
-
-def _add_parked(commands: Commands) -> None:
-    text = "look at messages that could not be handled, put them back or drop them"
-    parked = commands.add_parser("parked", help=text, description=text)
-    parked.add_argument("action", choices=("list", "show", "replay", "drop"))
-    parked.add_argument("ids", nargs="*", metavar="ID", help="message ids, as `list` prints them")
-    parked.add_argument("--all", action="store_true", help="replay or drop every message of the queue")
-    parked.add_argument("--queue", help="one queue; needed for replay and drop when the service has several")
 
 
 def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callable[[], Service]) -> int:
@@ -99,38 +86,3 @@ def broker_url(settings: DatabaseSettings) -> str:
 
 def broker(settings: DatabaseSettings) -> RabbitBus:
     return RabbitBus(broker_url(settings), name=settings.service)
-
-
-async def manage_parked(parked: ParkedMessages, queues: Sequence[str], arguments: argparse.Namespace) -> int:
-    """Lists, shows, replays or drops parked messages, on either bus."""
-    chosen = [arguments.queue] if arguments.queue else list(queues)
-    if any(queue not in queues for queue in chosen):
-        print(f"there is no queue {arguments.queue}; choose from: {', '.join(queues)}", file=sys.stderr)
-        return 2
-    if arguments.action in ("list", "show"):
-        return await _show(parked, chosen, arguments)
-    if not arguments.ids and not arguments.all:
-        print("name message ids, or --all", file=sys.stderr)
-        return 2
-    if len(chosen) > 1:
-        print(f"name one queue with --queue: {', '.join(queues)}", file=sys.stderr)
-        return 2
-    act = parked.replay if arguments.action == "replay" else parked.drop
-    count = await act(chosen[0], None if arguments.all else arguments.ids)
-    print(f"{count} {'put back into' if arguments.action == 'replay' else 'dropped from'} {chosen[0]}")
-    return 0 if count or arguments.all else 1
-
-
-async def _show(parked: ParkedMessages, queues: Sequence[str], arguments: argparse.Namespace) -> int:
-    found = 0
-    for queue in queues:
-        for message in await parked.list(queue):
-            if arguments.ids and message.id not in arguments.ids:
-                continue
-            found += 1
-            print(f"{message.id}  {queue}  {message.type}  attempts {message.attempts}  since {message.first_seen}")
-            print(f"    {message.reason}")
-            if arguments.action == "show":
-                print(f"    {message.body}")
-    print(f"{found} parked")
-    return 1 if arguments.ids and not found else 0

@@ -13,7 +13,7 @@ from common.errors import Unauthorized, Unavailable
 from common.jwks import JwksClient, Keys, KeysUnavailable, StaticKeys, read_key_set
 from common.observability import logger
 from common.settings import DatabaseSettings
-from common.signatures import PrivateKey, PublicKey, public_key_set
+from common.signatures import PrivateKey, PublicKey, public_key_from_pem, public_key_set
 
 ISSUER = "entrain-gateway"
 TOKEN_TYPE = "entrain-internal+jwt"
@@ -132,6 +132,9 @@ def internal_token_verifier(settings: DatabaseSettings, audience: str) -> Intern
 
 
 def _static_keys(document: str) -> list[PublicKey]:
+    """A key set as JSON, or one key as PEM, known by its thumbprint as the gateway knows it."""
+    if document.lstrip().startswith("-----BEGIN"):
+        return [public_key_from_pem(document)]
     try:
         by_kid = read_key_set(document.encode(), _ALGORITHMS)
     except ValueError as error:

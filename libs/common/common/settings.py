@@ -80,7 +80,7 @@ class DatabaseSettings(Settings):
     rabbitmq_url: SecretStr | None = Field(None, description="amqp(s) URL of the broker")
     gateway_jwks_url: str | None = Field(None, description="where the gateway publishes its internal token keys")
     gateway_public_keys: str | None = Field(
-        None, description="the gateway's internal token keys as a JWKS document, instead of `GATEWAY_JWKS_URL`"
+        None, description="the gateway's internal token keys, a JWKS document or one PEM, instead of `GATEWAY_JWKS_URL`"
     )
 
     @model_validator(mode="after")
