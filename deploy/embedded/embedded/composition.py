@@ -39,6 +39,8 @@ from media.settings import MediaSettings
 HOST = "127.0.0.1"
 BUCKET = "entrain"
 DRAIN_SECONDS = 2
+LONGEST_TOKEN = 7 * 86400
+"""Seconds; a person may ask for a token that outlasts an afternoon of trying things."""
 Tell = Callable[[str], object]
 
 
@@ -173,6 +175,7 @@ class Product:
             clerk_issuers=(self.clerk.issuer,),
             clerk_jwks_url=self.clerk.jwks_url,
             gateway_signing_key=self._secrets.gateway_key,
+            gateway_token_lifetime_seconds=LONGEST_TOKEN,
             public_url=self.url,
         )
         gateway: Gateway = build_gateway(settings)
