@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from embedded.processes import LOOPBACK, free_ports
 from media import m4a
 
 START_SECONDS = 90
-STOP_SECONDS = 5
+STOP_SECONDS = 30  # one or two on a quiet machine
 SERVING = "serving; Ctrl-C stops"
 TOKEN = re.compile(r"^  (eyJ[\w.-]+)$", re.MULTILINE)
 
@@ -111,10 +110,9 @@ async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_
 
         assert await run.command("parked", "list") == (0, "0 parked")
 
-        stopping = time.monotonic()
         run.child.send_signal(signal.SIGINT)
-        assert await run.child.wait() == 0
-        assert time.monotonic() - stopping < STOP_SECONDS
+        async with asyncio.timeout(STOP_SECONDS):
+            assert await run.child.wait() == 0
 
     async with running(tmp_path, port) as again:
         assert "signed in as" not in again.printed
