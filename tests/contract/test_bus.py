@@ -268,7 +268,8 @@ async def test_replay_puts_a_parked_message_back_with_fresh_attempts(transport: 
 
 async def test_dropping_removes_only_what_is_named(transport: Transport) -> None:
     bus = await transport.bus()
-    await bus.consume(Binding("a.users", (REGISTERED,)), Received(PermanentError("1"), PermanentError("2")))
+    failing = Received(PermanentError("1"), PermanentError("2"))
+    consumption = await bus.consume(Binding("a.users", (REGISTERED,)), failing)
     sent = [registered("user_1"), registered("user_2")]
     for envelope in sent:
         await bus.publish(envelope)
@@ -278,6 +279,7 @@ async def test_dropping_removes_only_what_is_named(transport: Transport) -> None
         return await parked.queues() == {"a.users": 2}
 
     await until(both)
+    assert await consumption.parked() == 2
     assert await parked.drop("a.users", [sent[0].id]) == 1
     assert [message.id for message in await parked.list("a.users")] == [sent[1].id]
 
@@ -305,6 +307,7 @@ async def test_a_consumption_says_whether_it_is_attached(transport: Transport) -
     bus = await transport.bus()
     consumption = await bus.consume(Binding("a.users", (REGISTERED,)), Received())
     assert consumption.attached()
+    assert await consumption.parked() == 0
     await consumption.stop()
     assert not consumption.attached()
 

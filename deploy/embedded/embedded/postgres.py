@@ -137,10 +137,7 @@ def _unprivileged() -> list[str]:
     # access(2), with which its programs find each other, looks at capabilities only when set*uid leaves them alone.
     as_nobody += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup"]
     for prefix in (namespace, as_nobody):
-        if (
-            shutil.which(prefix[0])
-            and subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0
-        ):
+        if shutil.which(prefix[0]) and _runs([*prefix, "true"]):
             return prefix
     raise ServerFailed(
         "PostgreSQL does not run as root or as a user without a name, and neither unshare nor setpriv helps here: "

@@ -14,17 +14,19 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import MetaData
 
-from common.db.engine import Database
+from common.db.engine import LOST, Database
 from common.messaging.bus import Bus, Consumption
 from common.messaging.consumers import Subscription
 from common.messaging.outbox import Outbox, Relay
-from common.observability import logger
+from common.messaging.rabbit_consumption import REACHING_FAILED as BROKER_FAILED
+from common.observability import MESSAGES_PARKED, logger
 from common.web.app import Check, create_app
 
 Loop = Callable[[], Awaitable[None]]
 """Long-running work of a worker: runs until cancelled."""
 
 DRAIN_SECONDS = 20
+MEASURE_SECONDS = 15.0
 log = logger("service")
 
 
@@ -72,7 +74,7 @@ class Worker:
             consumption = await subscription.start(self._bus, service.database, service.outbox.schema)
             self._consumptions[subscription.queue] = consumption
         relay = Relay(service.outbox, service.database.direct_url, self._bus)
-        for name, loop in {"relay": relay.run, **service.loops}.items():
+        for name, loop in {"relay": relay.run, "measure_parked": self._measure_parked, **service.loops}.items():
             self._tasks[name] = asyncio.create_task(self._supervise(name, loop), name=f"{service.name}.{name}")
         return self
 
@@ -84,6 +86,15 @@ class Worker:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _measure_parked(self) -> None:
+        while True:
+            for queue, consumption in self._consumptions.items():
+                try:
+                    MESSAGES_PARKED.labels(queue).set(await consumption.parked())
+                except (*BROKER_FAILED, *LOST) as error:  # readiness and the consumer say that the bus is away
+                    log.info("parked_not_counted", queue=queue, error=f"{type(error).__name__}: {error}"[:200])
+            await asyncio.sleep(MEASURE_SECONDS)
 
     async def _supervise(self, name: str, loop: Loop) -> None:
         """Starts a loop again when it fails; while it is down the worker is not ready."""

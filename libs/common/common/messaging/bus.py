@@ -56,6 +56,10 @@ class Consumption(Protocol):
         """Stops taking messages and waits for those in hand."""
         ...
 
+    async def parked(self) -> int:
+        """How many of the queue's messages wait for a person. Raises what an unreachable bus raises."""
+        ...
+
 
 class Bus(Protocol):
     async def publish(self, envelope: Envelope) -> None:

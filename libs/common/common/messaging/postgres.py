@@ -219,6 +219,10 @@ class PostgresConsumption:
             await self._give_back()
         await self._bus.forget(self)
 
+    async def parked(self) -> int:
+        counted = "SELECT count(*) FROM bus.message WHERE queue = $1 AND parked"
+        return int(await self._bus.pool.fetchval(counted, self.binding.queue))
+
     async def _give_back(self) -> None:
         """Cuts off handlers that are too slow for a stop and frees their messages."""
         slow = dict(self._in_hand)

@@ -165,6 +165,16 @@ class RabbitBus:
         async with answered_within(PUBLISH_SECONDS):
             await self._publishing.default_exchange.publish(message, queue, mandatory=True)
 
+    async def parked(self, queue: str) -> int:
+        """How many messages stand in ``<queue>.parked``."""
+        channel = await self._channel()
+        try:
+            async with answered_within(PUBLISH_SECONDS):
+                neighbour = await channel.declare_queue(f"{queue}.parked", durable=True, arguments=PARKED)
+            return neighbour.declaration_result.message_count or 0
+        finally:
+            await bounded(channel.close())
+
     async def _channel(self) -> AbstractRobustChannel:
         assert self._connection is not None, "start() first"
         async with answered_within(PUBLISH_SECONDS):

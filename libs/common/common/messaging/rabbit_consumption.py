@@ -38,6 +38,8 @@ class QueueWriter(Protocol):
 
     async def declare(self, binding: Binding) -> None: ...
 
+    async def parked(self, queue: str) -> int: ...
+
 
 class RabbitConsumption:
     """One consumer on a channel of its own."""
@@ -84,6 +86,9 @@ class RabbitConsumption:
         if self._binding.broadcast and not self._channel.is_closed:
             await bounded(self._queue.delete(if_unused=False, if_empty=False))
         await bounded(self._channel.close())
+
+    async def parked(self) -> int:
+        return 0 if self._binding.broadcast else await self._bus.parked(self._binding.queue)
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         task = asyncio.create_task(self._handle(message))
