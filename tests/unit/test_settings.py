@@ -172,6 +172,25 @@ def test_a_process_without_the_gateways_keys_does_not_start(tmp_path: Path) -> N
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("service", ["identity", "billing", "media"])
+def test_a_process_given_keys_that_are_none_ends_with_78(service: str, tmp_path: Path) -> None:
+    given = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": "postgresql://u@127.0.0.1:1/d",
+        "GATEWAY_PUBLIC_KEYS": "not keys",
+        "REVENUECAT_API_KEY": SECRET,
+        "REVENUECAT_WEBHOOK_SECRETS": SECRET,
+        "AWS_S3_BUCKET_NAME": "bucket",
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", service, "api"],
+        cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == EXIT_BAD_SETTINGS
+    assert "GATEWAY_PUBLIC_KEYS" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_transaction_pooler_needs_a_direct_way_beside_it() -> None:
     pooled = SecretStr("postgresql://u@pooler/d")
     with pytest.raises(ValidationError, match="DATABASE_DIRECT_URL"):

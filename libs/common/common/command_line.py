@@ -44,7 +44,12 @@ def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callab
         print(f"{settings.service}: set GATEWAY_JWKS_URL or GATEWAY_PUBLIC_KEYS; see .env.example", file=sys.stderr)
         return EXIT_BAD_SETTINGS
     try:
-        return asyncio.run(_run(arguments, settings, build()))
+        service = build()
+    except ValueError as error:  # a setting that is well formed and yet cannot be used
+        print(f"{settings.service}: {error}; see .env.example", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
+    try:
+        return asyncio.run(_run(arguments, settings, service))
     except PortTaken as error:
         print(f"{settings.service}: {error}", file=sys.stderr)
         return 1
