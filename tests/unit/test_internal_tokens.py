@@ -30,7 +30,7 @@ KEY = private_key_from_pem(new_p256_pem())
 
 def mint(key: PrivateKey = KEY, **claims: Any) -> str:
     issuer = InternalTokenIssuer(key, now=lambda: NOW)
-    return issuer.mint("media", request_id="request-1", user_id="user_1", **claims).text
+    return issuer.mint(("media",), request_id="request-1", user_id="user_1", **claims).text
 
 
 def verifier(*keys: PrivateKey, audience: str = "media", now: float = NOW) -> InternalTokenVerifier:
@@ -89,6 +89,15 @@ async def test_another_service_refuses_the_token() -> None:
         await verifier(audience="billing").verify(mint())
 
 
+async def test_a_token_for_several_services_is_carried_on_to_those_and_no_other() -> None:
+    issuer = InternalTokenIssuer(KEY, now=lambda: NOW)
+    token = issuer.mint(("identity", "billing"), request_id="request-1", user_id="user_1").text
+    for audience in ("identity", "billing"):
+        assert (await verifier(audience=audience).verify(token)).user_id == "user_1"
+    with pytest.raises(Unauthorized):
+        await verifier().verify(token)
+
+
 async def test_a_token_signed_by_another_key_is_refused() -> None:
     stranger = private_key_from_pem(new_p256_pem())
     forged = PrivateKey(KEY.public, stranger.sign)
@@ -102,7 +111,8 @@ async def test_a_token_signed_by_another_key_is_refused() -> None:
     "changes",
     [
         {"iss": "someone-else"},
-        {"aud": ["media"]},
+        {"aud": ["billing"]},
+        {"aud": {"media": 1}},
         {"aud": None},
         {"exp": int(NOW) + 3600},
         {"exp": None},
@@ -129,7 +139,7 @@ async def test_a_token_of_another_type_is_refused() -> None:
 
 
 def test_a_token_ends_with_what_it_stands_for() -> None:
-    minted = InternalTokenIssuer(KEY, now=lambda: NOW).mint("media", request_id="request-1", not_after=int(NOW) + 7)
+    minted = InternalTokenIssuer(KEY, now=lambda: NOW).mint(("media",), request_id="request-1", not_after=int(NOW) + 7)
     claims = parse(minted.text, token_type=TOKEN_TYPE, algorithms={"ES256"}).claims()
     assert (minted.expires_at, claims["exp"]) == (int(NOW) + 7, int(NOW) + 7)
 
@@ -139,7 +149,7 @@ async def test_keys_rotate_without_a_refused_request() -> None:
     before = InternalTokenIssuer(old, also_published=[new.public])
     after = InternalTokenIssuer(new, also_published=[old.public])
     for signing in (before, after):
-        minted = signing.mint("media", request_id="request-1", user_id="user_1").text
+        minted = signing.mint(("media",), request_id="request-1", user_id="user_1").text
         for published in (before, after):
             keys = StaticKeys([public_key_from_jwk(jwk) for jwk in published.key_set()["keys"]])
             assert (await InternalTokenVerifier("media", keys).verify(minted)).user_id == "user_1"
@@ -162,7 +172,7 @@ def service_settings(**given: Any) -> DatabaseSettings:
 async def test_a_service_can_be_given_the_keys() -> None:
     issuer = InternalTokenIssuer(KEY)
     settings = service_settings(gateway_public_keys=public_keys_document(issuer))
-    token = issuer.mint("media", request_id="request-1", user_id="user_1").text
+    token = issuer.mint(("media",), request_id="request-1", user_id="user_1").text
     assert (await internal_token_verifier(settings, "media").verify(token)).user_id == "user_1"
 
 
@@ -174,7 +184,7 @@ async def test_a_service_can_be_given_one_key_as_pem() -> None:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     issuer = InternalTokenIssuer(private_key_from_pem(signing))
-    token = issuer.mint("media", request_id="request-1", user_id="user_1").text
+    token = issuer.mint(("media",), request_id="request-1", user_id="user_1").text
     verifier = internal_token_verifier(service_settings(gateway_public_keys=public.decode()), "media")
     assert (await verifier.verify(token)).user_id == "user_1"
 

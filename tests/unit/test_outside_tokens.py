@@ -106,9 +106,9 @@ async def test_one_session_token_yields_one_internal_token_per_service(forge: To
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token()}".encode()]
 
-    media = await calling.signed_in(carried, "media", "request-1")
-    again = await calling.signed_in(carried, "media", "request-2")
-    billing = await calling.signed_in(carried, "billing", "request-3")
+    media = await calling.signed_in(carried, ("media",), "request-1")
+    again = await calling.signed_in(carried, ("media",), "request-2")
+    billing = await calling.signed_in(carried, ("billing",), "request-3")
 
     assert media == again != billing
     assert (await internal("media", clock).verify(media.removeprefix("Bearer "))).user_id == "user_2abc"
@@ -118,7 +118,7 @@ async def test_one_session_token_yields_one_internal_token_per_service(forge: To
 async def test_an_internal_token_never_outlives_the_session_token(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token(exp=int(NOW) + 20)}".encode()]
-    token = (await calling.signed_in(carried, "media", "request-1")).removeprefix("Bearer ")
+    token = (await calling.signed_in(carried, ("media",), "request-1")).removeprefix("Bearer ")
 
     clock.now += 24
     await internal("media", clock).verify(token)
@@ -131,45 +131,45 @@ async def test_within_the_leeway_a_service_is_still_given_a_usable_token(forge: 
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token()}".encode()]
     clock.now += 63
-    token = (await calling.signed_in(carried, "media", "request-1")).removeprefix("Bearer ")
+    token = (await calling.signed_in(carried, ("media",), "request-1")).removeprefix("Bearer ")
     assert (await internal("media", clock).verify(token)).user_id == "user_2abc"
 
 
 async def test_a_long_session_token_gets_a_fresh_internal_token_in_time(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token(exp=int(NOW) + 600)}".encode()]
-    first = await calling.signed_in(carried, "media", "request-1")
+    first = await calling.signed_in(carried, ("media",), "request-1")
     clock.now += 49
-    assert await calling.signed_in(carried, "media", "request-2") == first
+    assert await calling.signed_in(carried, ("media",), "request-2") == first
     clock.now += 2
-    assert await calling.signed_in(carried, "media", "request-3") != first
+    assert await calling.signed_in(carried, ("media",), "request-3") != first
 
 
 async def test_a_remembered_token_dies_with_its_session(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token()}".encode()]
-    await calling.signed_in(carried, "media", "request-1")
+    await calling.signed_in(carried, ("media",), "request-1")
     clock.now += 65
     with pytest.raises(Unauthorized):
-        await calling.signed_in(carried, "media", "request-2")
+        await calling.signed_in(carried, ("media",), "request-2")
 
 
 async def test_public_routes_carry_a_token_that_names_nobody(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock)
-    token = calling.anonymous("billing", "request-1").removeprefix("Bearer ")
+    token = calling.anonymous(("billing",), "request-1").removeprefix("Bearer ")
     assert (await internal("billing", clock).verify(token)).user_id is None
     clock.now += 55
-    assert calling.anonymous("billing", "request-2") != f"Bearer {token}"
+    assert calling.anonymous(("billing",), "request-2") != f"Bearer {token}"
 
 
 async def test_the_development_user_stands_in_for_a_missing_token_only(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock, development_user="user_dev")
-    token = (await calling.signed_in([], "media", "request-1")).removeprefix("Bearer ")
+    token = (await calling.signed_in([], ("media",), "request-1")).removeprefix("Bearer ")
     assert (await internal("media", clock).verify(token)).user_id == "user_dev"
     with pytest.raises(Unauthorized):
-        await calling.signed_in([b"Bearer a.b.c"], "media", "request-2")
+        await calling.signed_in([b"Bearer a.b.c"], ("media",), "request-2")
     with pytest.raises(InvalidInput):
-        await calling.signed_in([b"Bearer a.b.c", b"Bearer a.b.c"], "media", "request-3")
+        await calling.signed_in([b"Bearer a.b.c", b"Bearer a.b.c"], ("media",), "request-3")
 
 
 class Broken:
@@ -188,13 +188,13 @@ class Broken:
 async def test_a_token_provokes_nothing_but_a_refusal(error: Exception, clock: Seconds) -> None:
     issuer = InternalTokenIssuer(private_key_from_pem(SIGNING_KEY))
     with pytest.raises(Unauthorized):
-        await Callers(Broken(error), issuer, leeway=5).signed_in([b"Bearer a.b.c"], "media", "request-1")
+        await Callers(Broken(error), issuer, leeway=5).signed_in([b"Bearer a.b.c"], ("media",), "request-1")
 
 
 async def test_without_any_keys_nobody_is_refused_for_good() -> None:
     issuer = InternalTokenIssuer(private_key_from_pem(SIGNING_KEY))
     with pytest.raises(Unavailable) as raised:
-        await Callers(Broken(KeysUnavailable()), issuer, leeway=5).signed_in([b"Bearer a.b.c"], "media", "request-1")
+        await Callers(Broken(KeysUnavailable()), issuer, leeway=5).signed_in([b"Bearer a.b.c"], ("media",), "request-1")
     assert int(raised.value.headers["Retry-After"]) > 0
 
 

@@ -78,7 +78,7 @@ def test_whatever_bytes_are_signed_are_refused(header: bytes, payload: bytes) ->
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: b"Bearer " + rest))
 def test_whatever_is_carried_is_refused(authorization: bytes) -> None:
     with pytest.raises(Unauthorized):
-        RUNNER.run(CALLERS.signed_in([authorization], "media", "request-1"))
+        RUNNER.run(CALLERS.signed_in([authorization], ("media",), "request-1"))
 
 
 @settings(deadline=None)

@@ -47,7 +47,7 @@ class InternalTokenIssuer:
 
     def mint(
         self,
-        audience: str,
+        audiences: tuple[str, ...],
         *,
         request_id: str,
         user_id: str | None = None,
@@ -56,15 +56,22 @@ class InternalTokenIssuer:
         issuer: str | None = None,
         not_after: int | None = None,
     ) -> MintedToken:
-        """A token for the service ``audience``: 60 seconds at most and never valid past ``not_after`` (Unix seconds).
+        """A token for the services ``audiences``: 60 seconds at most and never valid past ``not_after`` (Unix seconds).
 
-        Without ``user_id`` it says that nobody is signed in. ``issuer`` is the outside issuer that named the user.
+        With several audiences the first service may carry the token on to the others. Without ``user_id`` it says
+        that nobody is signed in. ``issuer`` is the outside issuer that named the user.
         """
         now = int(self._now())
         expires = now + LIFETIME if not_after is None else min(now + LIFETIME, not_after)
         optional = {"sub": user_id, "sid": session_id, "act": actor, "ext": issuer}
         claims: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
-        claims |= {"iss": ISSUER, "aud": audience, "iat": min(now, expires - 1), "exp": expires, "rid": request_id}
+        claims |= {
+            "iss": ISSUER,
+            "aud": audiences[0] if len(audiences) == 1 else list(audiences),
+            "iat": min(now, expires - 1),
+            "exp": expires,
+            "rid": request_id,
+        }
         return MintedToken(sign(claims, self._key, token_type=TOKEN_TYPE), expires)
 
     def key_set(self) -> dict[str, Any]:
@@ -108,7 +115,8 @@ class InternalTokenVerifier:
         claims = parsed.claims()
         if claims.get("iss") != ISSUER:
             raise InvalidToken("issuer")
-        if claims.get("aud") != self._audience:
+        audience = claims.get("aud")
+        if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
             raise InvalidToken("audience")
         expires = check_lifetime(claims, now=self._now(), leeway=LEEWAY, longest=LIFETIME)
         user_id = _text(claims, "sub")

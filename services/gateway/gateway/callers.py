@@ -25,7 +25,7 @@ log = logger("callers")
 
 
 class Callers:
-    """Answers with the value of the ``Authorization`` header for a service. One for all routes."""
+    """Answers with the value of the ``Authorization`` header for the services of a route. One for all routes."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class Callers:
         self._development_user = development_user
         self._now = now
         self._remembered = RememberedTokens(capacity=_CAPACITY, leeway=leeway, now=now)
-        self._anonymous: dict[str, MintedToken] = {}
+        self._anonymous: dict[tuple[str, ...], MintedToken] = {}
 
-    async def signed_in(self, authorization: list[bytes], audience: str, request_id: str) -> str:
+    async def signed_in(self, authorization: list[bytes], audiences: tuple[str, ...], request_id: str) -> str:
         """For routes that need a user. ``authorization`` holds the raw values of all such headers of the request.
 
         Raises Unauthorized (the reason goes to log and metrics only), InvalidInput for several headers, Unavailable
@@ -55,14 +55,14 @@ class Callers:
         if not authorization:
             if self._development_user is None:
                 raise _refused("missing")
-            return _bearer(self._issuer.mint(audience, request_id=request_id, user_id=self._development_user))
-        return _bearer(self._for_audience(await self._verify(authorization[0]), audience, request_id))
+            return _bearer(self._issuer.mint(audiences, request_id=request_id, user_id=self._development_user))
+        return _bearer(self._minted_for(await self._verify(authorization[0]), audiences, request_id))
 
-    def anonymous(self, audience: str, request_id: str) -> str:
+    def anonymous(self, audiences: tuple[str, ...], request_id: str) -> str:
         """For public routes: says that nobody is signed in."""
-        minted = self._anonymous.get(audience)
+        minted = self._anonymous.get(audiences)
         if minted is None or self._now() > minted.expires_at - _REMINT_BEFORE:
-            minted = self._anonymous[audience] = self._issuer.mint(audience, request_id=request_id)
+            minted = self._anonymous[audiences] = self._issuer.mint(audiences, request_id=request_id)
         return _bearer(minted)
 
     async def _verify(self, authorization: bytes) -> RememberedToken:
@@ -85,15 +85,15 @@ class Callers:
             raise _refused("unexpected") from None
         return self._remembered.remember(text, verified, generation)
 
-    def _for_audience(self, known: RememberedToken, audience: str, request_id: str) -> MintedToken:
+    def _minted_for(self, known: RememberedToken, audiences: tuple[str, ...], request_id: str) -> MintedToken:
         """The minted token may be older than this request; its ``rid`` names the request it was made for."""
         now, token = self._now(), known.token
         not_after = token.expires_at if now < token.expires_at else token.expires_at + self._leeway
-        minted = known.minted.get(audience)
+        minted = known.minted.get(audiences)
         if minted is not None and (now < minted.expires_at - _REMINT_BEFORE or minted.expires_at == not_after):
             return minted
-        minted = known.minted[audience] = self._issuer.mint(
-            audience,
+        minted = known.minted[audiences] = self._issuer.mint(
+            audiences,
             request_id=request_id,
             user_id=token.user_id,
             session_id=token.session_id,

@@ -82,9 +82,9 @@ class Forwarder:
         given = values(scope["headers"], b"authorization")
         headers = CIMultiDict(passed_in(scope["headers"], webhook=route.webhook))
         if route.public:
-            headers["Authorization"] = self._callers.anonymous(route.service, trace.correlation_id)
+            headers["Authorization"] = self._callers.anonymous(route.audiences, trace.correlation_id)
         else:
-            headers["Authorization"] = await self._callers.signed_in(given, route.service, trace.correlation_id)
+            headers["Authorization"] = await self._callers.signed_in(given, route.audiences, trace.correlation_id)
         if route.webhook and given:
             headers["X-Webhook-Authorization"] = _only(given)
         headers["X-Request-Id"] = trace.correlation_id

@@ -28,6 +28,8 @@ class Route:
     idle_seconds: float
     """Longest silence of the service, before and within its answer."""
     total_seconds: float
+    audiences: tuple[str, ...]
+    """Who takes the internal token: the service, and those it may carry the token on to."""
 
     @property
     def allow(self) -> str:
@@ -51,20 +53,23 @@ def _route(
     webhook: bool = False,
     idle: float = 30.0,
     total: float = 120.0,
+    carried_to: str = "",
 ) -> Route:
-    return Route(path, frozenset(methods.split()), service, public, webhook, idle, total)
+    return Route(
+        path, frozenset(methods.split()), service, public, webhook, idle, total, (service, *carried_to.split())
+    )
 
 
 ROUTES: tuple[Route, ...] = (
     _route("GET", "/health", OWN, public=True),
     _route("GET", "/docs", OWN, public=True),
     _route("GET", "/openapi.json", OWN, public=True),
-    _route("GET DELETE", "/me", "identity"),
+    _route("GET DELETE", "/me", "identity", carried_to="billing"),
     _route("GET POST", "/me/values", "identity"),
     _route("GET PUT", "/me/struggle", "identity"),
     _route("GET PUT", "/me/preferences", "identity"),
-    _route("GET", "/me/export", "identity", total=600.0),
-    _route("GET", "/me/deletions/{id}", "identity"),
+    _route("GET", "/me/export", "identity", total=600.0, carried_to="billing media"),
+    _route("GET", "/me/deletions/{id}", "identity", public=True),
     _route("POST", "/webhooks/clerk", "identity", public=True, webhook=True),
     _route("GET", "/me/subscription", "billing"),
     _route("POST", "/me/subscription/sync", "billing"),

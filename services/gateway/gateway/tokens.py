@@ -42,10 +42,10 @@ class TokenVerifier(Protocol):
 
 @dataclass(slots=True)
 class RememberedToken:
-    """A verified token and the internal tokens minted for it, by audience."""
+    """A verified token and the internal tokens minted for it, by audiences."""
 
     token: VerifiedToken
-    minted: dict[str, MintedToken] = field(default_factory=dict)
+    minted: dict[tuple[str, ...], MintedToken] = field(default_factory=dict)
 
 
 class RememberedTokens:

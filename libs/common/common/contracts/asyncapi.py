@@ -9,12 +9,15 @@ EVENTS: tuple[type[Event], ...] = (
     identity.UserRegistered,
     identity.UserChanged,
     identity.UserDeleted,
+    identity.SessionEnded,
     billing.SubscriptionChanged,
+    billing.UserDataErased,
     media.SessionCreated,
     media.SessionDeleted,
     media.AudioRequested,
     media.AudioGenerated,
     media.AudioFailed,
+    media.UserDataErased,
 )
 
 

@@ -40,3 +40,14 @@ class SubscriptionChanged(Event):
     environment: Literal["production", "sandbox"] = "production"
     source: str = "revenuecat"
     cause: str
+
+
+class UserDataErased(Event):
+    """What this service held of a deleted user is gone from one store; ``counts`` says how much, by kind."""
+
+    type: ClassVar[str] = "billing.user_data_erased.v1"
+
+    user_id: str
+    deletion_id: str
+    store: Literal["billing", "revenuecat"]
+    counts: dict[str, int]

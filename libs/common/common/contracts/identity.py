@@ -1,5 +1,6 @@
 """Events owned by identity."""
 
+from datetime import datetime
 from typing import ClassVar
 
 from common.contracts.event import Event
@@ -27,3 +28,14 @@ class UserDeleted(Event):
     user_id: str
     issuer: str
     deletion_id: str | None = None
+
+
+class SessionEnded(Event):
+    """The identity provider ended a signed-in session: its tokens must not be accepted any longer."""
+
+    type: ClassVar[str] = "identity.session_ended.v1"
+    about: ClassVar[str] = "session_id"
+
+    session_id: str
+    user_id: str
+    ended_at: datetime

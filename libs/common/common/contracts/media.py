@@ -60,3 +60,14 @@ class AudioFailed(Event):
     code: str
     message: str
     attempts: int
+
+
+class UserDataErased(Event):
+    """What this service held of a deleted user is gone from one store; ``counts`` says how much, by kind."""
+
+    type: ClassVar[str] = "media.user_data_erased.v1"
+
+    user_id: str
+    deletion_id: str
+    store: Literal["media", "storage"]
+    counts: dict[str, int]
