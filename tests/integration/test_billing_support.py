@@ -77,5 +77,5 @@ async def test_an_operator_has_everybody_read_the_paying_ones_first(
 
 async def test_an_empty_database_becomes_exactly_what_the_models_say(world: Billing) -> None:
     again = [upgrade(world.database_url, world.service.metadata, world.service.migrations) for _ in range(3)]
-    assert await asyncio.gather(*again) == ["0001"] * 3
+    assert await asyncio.gather(*again) == ["0002"] * 3
     assert await differences(world.database_url, world.service.metadata) == []

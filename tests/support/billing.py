@@ -11,12 +11,15 @@ from billing.entitlement import Rules
 from billing.jobs import expire_due
 from billing.pacing import RequestBudget
 from billing.refreshing import Refresher
+from billing.removing import SubscriberRemover
 from billing.revenuecat import RevenueCatApi
 from billing.service import build
 from billing.settings import BillingSettings
-from common.contracts.billing import SubscriptionChanged
+from common.contracts.billing import SubscriptionChanged, UserDataErased
+from common.contracts.identity import UserDeleted
 from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
+from common.observability import current_trace
 from common.service import HttpServer, Service
 from common.web.client import HttpClient
 from embedded.revenuecat import RevenueCatStandIn
@@ -111,8 +114,31 @@ class Billing:
 
     async def announced(self, user_id: str = "user_1") -> list[SubscriptionChanged]:
         """The events emitted about the user, in order."""
-        found = await self.rows("SELECT body FROM billing.outbox WHERE subject = $1 ORDER BY id", user_id)
+        query = "SELECT body FROM billing.outbox WHERE subject = $1 AND type = $2 ORDER BY id"
+        found = await self.rows(query, user_id, SubscriptionChanged.type)
         return [SubscriptionChanged.model_validate(Envelope.from_json(row["body"]).data) for row in found]
+
+    async def erase(self, user_id: str = "user_1", deletion_id: str | None = "deletion-1") -> Envelope:
+        """Identity's word that the user was deleted reaches billing's consumer; the message, to be delivered again."""
+        deleted = UserDeleted(user_id=user_id, issuer="test", deletion_id=deletion_id, sequence=9)
+        envelope = Envelope.of(deleted, at=self.clock(), trace=current_trace())
+        await self.deliver(envelope)
+        return envelope
+
+    async def deliver(self, envelope: Envelope) -> None:
+        await self.service.subscriptions[0].deliver_to(self.service.database, "billing")(envelope)
+
+    async def remove(self, **later: float) -> int:
+        """Time passes, 6 seconds by default, and a worker deletes at RevenueCat what is due; how many steps it took."""
+        self.clock.forward(**(later or {"seconds": 6}))
+        remover: SubscriberRemover = self.service.app.state.remover
+        return await remover.work_off()
+
+    async def receipts(self) -> list[UserDataErased]:
+        """What billing said of erased data, in order."""
+        query = "SELECT body FROM billing.outbox WHERE type = $1 ORDER BY id"
+        found = await self.rows(query, UserDataErased.type)
+        return [UserDataErased.model_validate(Envelope.from_json(row["body"]).data) for row in found]
 
     async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
         return await rows(self.database_url, query, *arguments)

@@ -13,13 +13,15 @@ from yarl import URL
 
 from common.clock import Clock, utc_now
 from common.contracts.billing import Plan, Status, SubscriptionChanged
+from common.contracts.identity import UserDeleted
+from common.contracts.media import UserDataErased
 from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
 from common.observability import current_trace
 from common.service import HttpServer, Service
 from embedded.object_store import PrivateObjectStore
 from media.commands import add_session, hash_of_lines
-from media.consumers import entitlements
+from media.consumers import entitlements, users
 from media.models import Session, SessionAudio
 from media.service import build
 from media.settings import MediaSettings
@@ -154,6 +156,25 @@ class Media:
 
     async def deliver(self, envelope: Envelope) -> None:
         await entitlements.deliver_to(self.service.database, "media")(envelope)
+
+    async def erase(self, user: str, deletion_id: str | None = "deletion-1") -> Envelope:
+        """Identity's word that the user was deleted reaches media's consumer; the message, to be delivered again."""
+        envelope = Envelope.of(
+            UserDeleted(user_id=user, issuer="test", deletion_id=deletion_id, sequence=9),
+            at=utc_now(),
+            trace=current_trace(),
+        )
+        await self.deliver_deletion(envelope)
+        return envelope
+
+    async def deliver_deletion(self, envelope: Envelope) -> None:
+        await users.deliver_to(self.service.database, "media")(envelope)
+
+    async def receipts(self) -> list[UserDataErased]:
+        """What media said of erased data, in order."""
+        query = "SELECT body FROM media.outbox WHERE type = $1 ORDER BY id"
+        found = await self.rows(query, UserDataErased.type)
+        return [UserDataErased.model_validate(Envelope.from_json(row["body"]).data) for row in found]
 
     async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
         return await rows(self.database_url, query, *arguments)

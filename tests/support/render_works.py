@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from media.claims import Claim
 from media.jobs import Renderer
 from media.speech import Speech
-from media.storage import ObjectStorage, StorageUnavailable
+from media.storage import ObjectStorage, StorageUnavailable, StoredVersion
 from tests.support.hand_clock import HandClock
 from tests.support.media import Media, draft
 from tests.support.tone_speech import ToneSpeech
@@ -32,12 +33,14 @@ class Shelf:
         await self.check()
         return self.objects.get(key)
 
-    async def remove(self, prefix: str) -> int:
+    async def find(self, prefix: str) -> list[StoredVersion]:
         await self.check()
-        doomed = [key for key in self.objects if key.startswith(prefix)]
-        for key in doomed:
-            del self.objects[key]
-        return len(doomed)
+        return [StoredVersion(key, "null") for key in self.objects if key.startswith(prefix)]
+
+    async def remove(self, versions: Sequence[StoredVersion]) -> None:
+        await self.check()
+        for version in versions:
+            self.objects.pop(version.key, None)
 
     async def check(self) -> str | None:
         if self.down:

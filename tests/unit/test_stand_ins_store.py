@@ -121,7 +121,7 @@ async def test_request_dates_never_repeat_or_go_back(store: RevenueCatStandIn, c
 
 async def test_deleting_a_customer_forgets_every_alias(store: RevenueCatStandIn) -> None:
     store.log_in("$RCAnonymousID:1", "user_1")
-    assert (await ask(store, "user_1", "DELETE"))[0] == 200
+    assert await ask(store, "user_1", "DELETE") == (200, {"app_user_id": "user_1", "deleted": True})
     status, body = await ask(store, "$RCAnonymousID:1", "DELETE")
     assert (status, body["code"]) == (404, 7259)
 

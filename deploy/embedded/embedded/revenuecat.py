@@ -162,7 +162,7 @@ class RevenueCatStandIn(LocalServer):
         if not self.ledger.forget(app_user_id):
             return _error(404, NOT_FOUND, "Subscriber not found.")
         self.keep()
-        return web.json_response({"app_user_id": app_user_id})
+        return web.json_response({"app_user_id": app_user_id, "deleted": True})
 
     def _refusal(self, request: web.Request, app_user_id: str) -> web.Response | None:
         if bearer_token(request) != self.api_key:

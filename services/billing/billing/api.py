@@ -3,19 +3,24 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
 
-from billing import queries
+from billing import export, queries
 from billing.entitlement import Rules
+from billing.models import tombstones
 from billing.refreshing import Refresher
 from billing.schemas import HistoryView, SubscriptionView, SyncRequest
 from common.auth import UserId
 from common.db.engine import Database
 from common.db.uow import UnitOfWork
 from common.web.app import WireRoute
+from common.web.erasure import Belongings, refuse_erased
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
 
 router = APIRouter(route_class=WireRoute)
+PRESENT = [Depends(refuse_erased)]
+"""On every route; but where RevenueCat is asked, which no open transaction may wait for, the refresher refuses."""
 
 
 def _rules(request: Request) -> Rules:
@@ -34,6 +39,7 @@ def _database(request: Request) -> Database:
 
 
 TheRules = Annotated[Rules, Depends(_rules)]
+TheDatabase = Annotated[Database, Depends(_database)]
 
 
 async def _subscription(uow: UnitOfWork, rules: Rules, user_id: str) -> SubscriptionView:
@@ -41,7 +47,7 @@ async def _subscription(uow: UnitOfWork, rules: Rules, user_id: str) -> Subscrip
     return SubscriptionView.of(state, sequence, as_of)
 
 
-@router.get("/me/subscription")
+@router.get("/me/subscription", dependencies=PRESENT)
 async def subscription(uow: Transaction, rules: TheRules, user_id: UserId) -> SubscriptionView:
     """What the user has paid for, as of now."""
     return await _subscription(uow, rules, user_id)
@@ -52,7 +58,7 @@ async def sync(
     user_id: UserId,
     rules: TheRules,
     refresher: Annotated[Refresher, Depends(_refresher)],
-    database: Annotated[Database, Depends(_database)],
+    database: TheDatabase,
     asked: SyncRequest | None = None,
 ) -> SubscriptionView:
     """Reads RevenueCat now and answers within two seconds: with the fresh state, or the last known and its `asOf`.
@@ -68,7 +74,16 @@ async def sync(
         return await _subscription(uow, rules, user_id)
 
 
-@router.get("/me/subscription/history")
+@router.get("/me/subscription/history", dependencies=PRESENT)
 async def history(uow: Transaction, user_id: UserId, page: Paging) -> HistoryView:
     """Why the plan is what it is: each change with its cause, newest first."""
     return HistoryView.of(await queries.history(uow, user_id, page), page)
+
+
+@router.get("/internal/export", include_in_schema=False, dependencies=PRESENT)
+async def export_everything(
+    user_id: UserId, database: TheDatabase, uow: Transaction, rules: TheRules
+) -> StreamingResponse:
+    """Everything billing holds about the user, as it is kept."""
+    now = await _subscription(uow, rules, user_id)
+    return export.of(Belongings(database, tombstones, user_id), now)

@@ -3,7 +3,7 @@
 Locks are taken in one order everywhere: customer, alias, refresh.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,12 +20,11 @@ from billing.models import (
     Change,
     Customer,
     KeptSnapshot,
-    Mention,
     ProductCover,
-    Refresh,
-    WebhookEvent,
+    tombstones,
 )
-from billing.notice import Notice, is_anonymous
+from billing.notice import Notice, is_anonymous, parse_notice
+from billing.redaction import ids_gone_with, without
 from billing.settling import FRESH, READ_AGAIN_AFTER, Doubt, doubt, next_reading
 from billing.snapshot import Snapshot
 from billing.work import ask_to_read
@@ -85,7 +84,13 @@ class Outcome:
 
 
 async def take_notice(uow: UnitOfWork, notice: Notice, body: bytes) -> bool:
-    """Stores a webhook and the work it makes; False when it is stored already."""
+    """Stores a webhook and the work it makes; False when it is stored already. Of deleted users nothing is stored."""
+    if erased := await tombstones.among(uow, notice.ids):
+        body = without(body, ids_gone_with(notice, erased))
+        notice = parse_notice(body, uow.now)
+        if not notice.ids:
+            log.info("webhook_of_erased_user", event_id=notice.id, event_type=notice.type)
+            return True
     event = {"id": notice.id, "type": notice.type, "happened_at": notice.happened_at, "now": uow.now, "body": body}
     if await uow.session.scalar(_STORE, {**event, "ids": notice.ids}) is None:
         return False
@@ -198,7 +203,11 @@ async def let_time_pass(uow: UnitOfWork, rules: Rules, limit: int = 50) -> int:
 
 
 async def claim_anonymous(uow: UnitOfWork, user_id: str, anonymous_id: str) -> Cause | None:
-    """Makes an anonymous id the user's, once; None when it is already. Raises ClaimedByAnother or TooManyClaims."""
+    """Makes an anonymous id the user's, once; None when it is already.
+
+    Raises ClaimedByAnother, TooManyClaims or UserErased.
+    """
+    await tombstones.refuse(uow, user_id)
     await uow.session.execute(insert(Alias).values(anonymous_id=anonymous_id, seen_at=uow.now).on_conflict_do_nothing())
     statement = select(Alias).where(col(Alias.anonymous_id) == anonymous_id).with_for_update()
     alias = (await uow.session.scalars(statement)).one()
@@ -232,17 +241,3 @@ async def ask_for_everybody(uow: UnitOfWork) -> int:
         await ask_to_read(uow, users, RECONCILE, due_at)
         count += len(users)
     return count
-
-
-async def erase_user(uow: UnitOfWork, user_id: str) -> None:
-    """Removes everything held about the user, webhooks that also name others among it."""
-    await queries.customer_to_change(uow, user_id)
-    anonymous = (await uow.session.scalars(select(col(Alias.anonymous_id)).where(col(Alias.user_id) == user_id))).all()
-    ids: Collection[str] = [user_id, *anonymous]
-    named = select(col(Mention.event_id)).where(col(Mention.app_user_id).in_(ids))
-    await uow.session.execute(delete(WebhookEvent).where(col(WebhookEvent.id).in_(named)))
-    await uow.session.execute(delete(Alias).where(col(Alias.user_id) == user_id))
-    await uow.session.execute(delete(KeptSnapshot).where(col(KeptSnapshot.app_user_id).in_(ids)))
-    await uow.session.execute(delete(Change).where(col(Change.user_id) == user_id))
-    await uow.session.execute(delete(Refresh).where(col(Refresh.user_id) == user_id))
-    await uow.session.execute(delete(Customer).where(col(Customer.user_id) == user_id))

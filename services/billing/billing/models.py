@@ -5,12 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, LargeBinary, Text, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from billing.entitlement import SubscriptionState
 from common.contracts.billing import SubscriptionChanged
-from common.db.tables import moment, optional_moment, schema_registry
+from common.db.tables import erased_user_table, moment, optional_moment, schema_registry
+from common.db.tombstones import Tombstones
 
 REFRESH_CHANNEL = "billing_refresh"
 CLOCKS_APART = timedelta(minutes=5)
@@ -19,6 +20,11 @@ CLOCKS_APART = timedelta(minutes=5)
 
 class Base(SQLModel, registry=schema_registry("billing")):
     """Billing's tables."""
+
+
+erased_user_table(Base.metadata)
+tombstones = Tombstones("billing")
+"""Of deleted users, and of their anonymous ids until RevenueCat has deleted the customers."""
 
 
 class WebhookEvent(Base, table=True):
@@ -151,3 +157,21 @@ class Refresh(Base, table=True):
     event_type: str | None = Field(default=None, sa_type=Text)
     lease_token: UUID | None = None
     lease_until: datetime | None = optional_moment()
+
+
+class SubscriberRemoval(Base, table=True):
+    """A deleted user's customers at RevenueCat, until they are deleted there too."""
+
+    __tablename__ = "subscriber_removal"
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(), primary_key=True))
+    user_id: str = Field(sa_type=Text)
+    deletion_id: str | None = Field(default=None, sa_type=Text)
+    app_user_ids: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    """Those still to be deleted."""
+    asked: str | None = Field(default=None, sa_type=Text)
+    """The id whose deletion was asked for and not answered."""
+    removed: int = 0
+    attempts: int = 0
+    """Failed ones in a row."""
+    due_at: datetime = moment(index=True)

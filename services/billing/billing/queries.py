@@ -10,8 +10,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from billing.entitlement import Rules, SubscriptionState, decide
-from billing.models import Alias, Change, Customer, KeptSnapshot, Mention, ProductCover, Refresh, WebhookEvent
-from billing.notice import Notice, is_anonymous, parse_notice
+from billing.models import (
+    Alias,
+    Change,
+    Customer,
+    KeptSnapshot,
+    Mention,
+    ProductCover,
+    Refresh,
+    SubscriberRemoval,
+    WebhookEvent,
+    tombstones,
+)
+from billing.notice import ANONYMOUS, Notice, is_anonymous, parse_notice
 from billing.snapshot import Snapshot, parse_snapshot
 from common.clock import from_milliseconds
 from common.db.uow import UnitOfWork
@@ -19,6 +30,9 @@ from common.web.pagination import Page
 
 _OWNERS = text("SELECT user_id FROM billing.alias WHERE anonymous_id = ANY (:anonymous) AND user_id IS NOT NULL")
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_NOTICES = 500
+ROWS_AT_ONCE, BODIES_AT_ONCE = 200, 20
+"""Of a whole copy of a user's rows; a body may be as large as a request."""
 
 
 async def customer(uow: UnitOfWork, user_id: str) -> Customer | None:
@@ -26,7 +40,11 @@ async def customer(uow: UnitOfWork, user_id: str) -> Customer | None:
 
 
 async def customer_to_change(uow: UnitOfWork, user_id: str) -> Customer:
-    """The user's row, made when unknown and held until the transaction ends: one change of a person at a time."""
+    """The user's row, made when unknown and held until the transaction ends: one change of a person at a time.
+
+    Raises UserErased.
+    """
+    await tombstones.refuse(uow, user_id)
     newcomer = Customer(user_id=user_id, created_at=uow.now, updated_at=uow.now)
     await uow.session.execute(insert(Customer).values(newcomer.model_dump()).on_conflict_do_nothing())
     statement = select(Customer).where(col(Customer.user_id) == user_id).with_for_update()
@@ -110,7 +128,7 @@ async def last_notices(uow: UnitOfWork, user_id: str, limit: int, *, since: date
     ids = [user_id, *(alias.anonymous_id for alias in await aliases(uow, user_id))]
     statement = (
         select(WebhookEvent)
-        .where(col(WebhookEvent.id).in_(_events_naming(ids)))
+        .where(col(WebhookEvent.id).in_(events_naming(ids)))
         .where(col(WebhookEvent.received_at) > since)
         .order_by(col(WebhookEvent.received_at).desc(), col(WebhookEvent.id))
         .limit(limit)
@@ -118,7 +136,22 @@ async def last_notices(uow: UnitOfWork, user_id: str, limit: int, *, since: date
     return [parse_notice(row.body, row.received_at) for row in await uow.session.scalars(statement)]
 
 
-def _events_naming(app_user_ids: Sequence[str]) -> Select[str]:
+async def notices_naming_others(uow: UnitOfWork, app_user_ids: Sequence[str]) -> list[Notice]:
+    """What webhooks told of these ids together with identified ids that are not among them, the newest first."""
+    others = select(col(Mention.event_id)).where(
+        col(Mention.app_user_id).not_in(app_user_ids), col(Mention.app_user_id).not_like(f"{ANONYMOUS}%")
+    )
+    statement = (
+        select(WebhookEvent)
+        .where(col(WebhookEvent.id).in_(events_naming(app_user_ids)), col(WebhookEvent.id).in_(others))
+        .order_by(col(WebhookEvent.received_at).desc(), col(WebhookEvent.id))
+        .limit(MOST_NOTICES)
+    )
+    return [parse_notice(row.body, row.received_at) for row in await uow.session.scalars(statement)]
+
+
+def events_naming(app_user_ids: Sequence[str]) -> Select[str]:
+    """Ids of the webhooks that name one of these."""
     return select(col(Mention.event_id)).where(col(Mention.app_user_id).in_(app_user_ids))
 
 
@@ -132,6 +165,32 @@ async def history(uow: UnitOfWork, user_id: str, page: Page) -> Sequence[Change]
     return (await uow.session.scalars(statement.limit(page.fetch).offset(page.offset))).all()
 
 
+async def aliases_after(uow: UnitOfWork, user_id: str, last: Alias | None) -> Sequence[Alias]:
+    """The next page of a user's aliases, by id; ``last`` None begins."""
+    mine = select(Alias).where(col(Alias.user_id) == user_id)
+    following = mine.where(col(Alias.anonymous_id) > (last.anonymous_id if last else ""))
+    return (await uow.session.scalars(following.order_by(col(Alias.anonymous_id)).limit(ROWS_AT_ONCE))).all()
+
+
+async def snapshots_after(uow: UnitOfWork, user_id: str, last: KeptSnapshot | None) -> Sequence[KeptSnapshot]:
+    ids = await ids_to_read(uow, user_id)
+    mine = select(KeptSnapshot).where(col(KeptSnapshot.app_user_id).in_(ids))
+    following = mine.where(col(KeptSnapshot.app_user_id) > (last.app_user_id if last else ""))
+    return (await uow.session.scalars(following.order_by(col(KeptSnapshot.app_user_id)).limit(BODIES_AT_ONCE))).all()
+
+
+async def changes_after(uow: UnitOfWork, user_id: str, last: Change | None) -> Sequence[Change]:
+    mine = select(Change).where(col(Change.user_id) == user_id, col(Change.sequence) > (last.sequence if last else -1))
+    return (await uow.session.scalars(mine.order_by(col(Change.sequence)).limit(ROWS_AT_ONCE))).all()
+
+
+async def webhooks_after(uow: UnitOfWork, user_id: str, last: WebhookEvent | None) -> Sequence[WebhookEvent]:
+    ids = [user_id, *(alias.anonymous_id for alias in await aliases(uow, user_id))]
+    named = select(WebhookEvent).where(col(WebhookEvent.id).in_(events_naming(ids)))
+    following = named.where(col(WebhookEvent.id) > (last.id if last else ""))
+    return (await uow.session.scalars(following.order_by(col(WebhookEvent.id)).limit(BODIES_AT_ONCE))).all()
+
+
 async def refresh(uow: UnitOfWork, user_id: str) -> Refresh | None:
     return await uow.session.get(Refresh, user_id)
 
@@ -141,3 +200,7 @@ async def overdue_readings(uow: UnitOfWork) -> tuple[int, float]:
     statement = select(func.count(), func.min(col(Refresh.due_at))).where(col(Refresh.due_at) <= uow.now)
     count, oldest = (await uow.session.execute(statement)).one()
     return count, (uow.now - oldest).total_seconds() if oldest else 0.0
+
+
+async def waiting_removals(uow: UnitOfWork) -> int:
+    return (await uow.session.scalars(select(func.count()).select_from(SubscriberRemoval))).one()

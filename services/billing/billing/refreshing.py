@@ -8,10 +8,12 @@ from billing import commands, queries, work
 from billing.causes import RECONCILE, SYNC, Cause
 from billing.commands import ClaimedByAnother, Outcome, Reading
 from billing.entitlement import Rules
+from billing.models import tombstones
 from billing.notice import is_anonymous
 from billing.revenuecat import IdRefused, ReadingFailed, SubscriberSource
 from billing.work import LeaseLost, Work
 from common.db.engine import Database, is_outage
+from common.db.tombstones import UserErased
 from common.db.wakeup import WakeUp
 from common.observability import logger
 
@@ -72,38 +74,45 @@ class Refresher:
             return list(await work.claim_readings(uow, limit))
 
     async def make(self, claim: Work) -> None:
-        """Makes one claimed reading and settles, repeats or postpones the work."""
+        """Makes one claimed reading and settles, repeats, postpones or drops the work."""
+        try:
+            await self._read_and_settle(claim)
+        except LeaseLost:
+            log.info("lease_lost", user_id=claim.user_id)
+        except UserErased:
+            log.info("user_erased_meanwhile")
+            async with self._database.transaction() as uow:
+                await work.forget(uow, claim.user_id)
+
+    async def _read_and_settle(self, claim: Work) -> None:
         try:
             readings = await self._read_all(claim.user_id, READING_SECONDS)
         except ReadingFailed as error:
             log.warning("reading_failed", user_id=claim.user_id, problem=str(error), attempts=claim.attempts)
-            settled = self._postpone(claim, error.retry_after)
+            await self._postpone(claim, error.retry_after)
         else:
-            settled = self._finish(claim, readings)
-        try:
-            await settled
-        except LeaseLost:
-            log.info("lease_lost", user_id=claim.user_id)
+            await self._finish(claim, readings)
 
     async def sync(self, user_id: str) -> bool:
         """Reads the user now, within SYNC_SECONDS; False when only what was known before can be told.
 
-        A reading that fails is left to the workers.
+        A reading that fails is left to the workers. Raises UserErased.
         """
         async with self._database.transaction() as uow:
+            await tombstones.refuse(uow, user_id)
             last = await queries.last_reading_at(uow, user_id)
             if last is not None and last > uow.now - SYNC_PAUSE:
                 return True
         return await self._read_now(user_id, SYNC)
 
     async def reconcile(self, user_id: str) -> bool:
-        """As ``sync``, but whoever asked first and however long it takes."""
+        """As ``sync``, but whoever asked first and however long it takes. Raises UserErased."""
         return await self._read_now(user_id, RECONCILE, seconds=READING_SECONDS)
 
     async def claim_anonymous(self, user_id: str, anonymous_id: str) -> bool:
         """Gives the user what was bought under an anonymous id, then as ``sync``.
 
-        Raises ClaimedByAnother or TooManyClaims.
+        Raises ClaimedByAnother, TooManyClaims or UserErased.
         """
         async with self._database.transaction() as uow:
             cause = await commands.claim_anonymous(uow, user_id, anonymous_id)
@@ -117,6 +126,7 @@ class Refresher:
         except ReadingFailed as error:
             log.warning("not_read_at_once", user_id=user_id, problem=str(error))
             async with self._database.transaction() as uow:
+                await tombstones.refuse(uow, user_id)
                 await work.ask_to_read(uow, [user_id], cause)
             return False
         return (await self._keep(user_id, readings, cause)).again_at is None
@@ -134,6 +144,7 @@ class Refresher:
     async def _read_all(self, user_id: str, seconds: float, *, strict: bool = False) -> dict[str, Reading]:
         """Every customer that is the user's; with ``strict`` a claim that is not theirs raises ClaimedByAnother."""
         async with self._database.transaction() as uow:
+            await tombstones.refuse(uow, user_id)  # reading would make the customer anew
             ids = await queries.ids_to_read(uow, user_id)
         readings: dict[str, Reading] = {}
         try:

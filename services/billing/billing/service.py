@@ -4,10 +4,11 @@ from functools import partial
 from pathlib import Path
 
 from billing import api, consumers, jobs, webhooks
-from billing.models import Base
+from billing.models import Base, tombstones
 from billing.pacing import RequestBudget
 from billing.proof import WebhookProof
 from billing.refreshing import Refresher
+from billing.removing import SubscriberRemover
 from billing.revenuecat import RevenueCatApi
 from billing.settings import BillingSettings
 from common.auth import CallerVerifier
@@ -37,13 +38,17 @@ def build(
     http = HttpClient("revenuecat", patience=READING, retries=0, clock=clock)
     budget = budget or RequestBudget(settings.revenuecat_requests_per_second)
     key = settings.revenuecat_api_key.get_secret_value()
-    refresher = Refresher(database, RevenueCatApi(settings.revenuecat_api_url, key, http, budget), rules)
+    revenuecat = RevenueCatApi(settings.revenuecat_api_url, key, http, budget)
+    refresher = Refresher(database, revenuecat, rules)
+    remover = SubscriberRemover(database, revenuecat)
 
     app = create_app("billing", title="Entrain billing", checks={"database": database.check})
     app.state.database = database
     app.state.verifier = verifier or internal_token_verifier(settings, "billing")
     app.state.rules = rules
     app.state.refresher = refresher
+    app.state.remover = remover
+    app.state.tombstones = tombstones
     app.state.webhook_proof = WebhookProof(
         [value.get_secret_value() for value in settings.revenuecat_webhook_authorization],
         [secret.get_secret_value() for secret in settings.revenuecat_webhook_secrets],
@@ -60,6 +65,7 @@ def build(
         subscriptions=(consumers.users,),
         loops={
             "refresh": partial(jobs.refresh_for_ever, refresher, database),
+            "remove": partial(jobs.remove_for_ever, remover),
             "expire": partial(jobs.expire_for_ever, database, rules),
             "measure": partial(jobs.measure_for_ever, database),
         },

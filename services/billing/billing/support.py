@@ -3,11 +3,12 @@
 from billing import queries
 from billing.commands import ask_for_everybody
 from billing.entitlement import Rules
-from billing.models import Alias, Change, Refresh
+from billing.models import Alias, Change, Refresh, tombstones
 from billing.notice import Notice
 from billing.refreshing import Refresher
 from billing.schemas import SubscriptionView
 from common.clock import wire_time
+from common.db.tombstones import UserErased
 from common.db.uow import UnitOfWork
 from common.service import Service
 from common.web.pagination import MOST, Page
@@ -19,6 +20,9 @@ _LAST_WEBHOOKS = 20
 async def explain(service: Service, rules: Rules, user_id: str) -> int:
     """Prints a user's state, what led to it and what happens next; 1 for a user nothing is known about."""
     async with service.opened(), service.database.transaction() as uow:
+        if erased_at := await tombstones.erased_at(uow, user_id):
+            print(f"{user_id}: the account was deleted at {wire_time(erased_at)}; nothing is kept")
+            return 1
         if await queries.customer(uow, user_id) is None:
             print(f"{user_id}: nothing is known; the plan is free")
             return 1
@@ -36,7 +40,11 @@ async def reconcile(service: Service, rules: Rules, user_id: str | None) -> int:
             print(f"{count} users will be read by the workers, the paying ones first")
             return 0
         refresher: Refresher = service.app.state.refresher
-        read = await refresher.reconcile(user_id)
+        try:
+            read = await refresher.reconcile(user_id)
+        except UserErased:
+            print(f"{user_id}: the account was deleted; it is not read any more")
+            return 1
         async with service.database.transaction() as uow:
             print(await _state(uow, rules, user_id))
     if not read:

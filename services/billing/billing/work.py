@@ -127,9 +127,18 @@ async def read_again(uow: UnitOfWork, work: Work, at: datetime) -> None:
 
 async def postpone(uow: UnitOfWork, work: Work, retry_after: float | None) -> None:
     """The reading failed: tried again when the provider said (seconds), else with back-off. Raises LeaseLost."""
-    wait = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(work.attempts, 10)) * random.uniform(0.5, 1.0)
-    seconds = min(LONGEST_RETRY, max(1.0, retry_after)) if retry_after is not None else wait
-    await _hand_back(uow, work, uow.now + timedelta(seconds=seconds), attempts=work.attempts + 1)
+    await _hand_back(uow, work, uow.now + pause(work.attempts, retry_after), attempts=work.attempts + 1)
+
+
+def pause(attempts: int, retry_after: float | None) -> timedelta:
+    """How long to leave the provider alone after that many failures before this one."""
+    wait = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(attempts, 10)) * random.uniform(0.5, 1.0)
+    return timedelta(seconds=min(LONGEST_RETRY, max(1.0, retry_after)) if retry_after is not None else wait)
+
+
+async def forget(uow: UnitOfWork, user_id: str) -> None:
+    """Nothing is to be read about the user any more."""
+    await uow.session.execute(delete(Refresh).where(col(Refresh.user_id) == user_id))
 
 
 async def _hand_back(uow: UnitOfWork, work: Work, due_at: datetime, **counted: int) -> None:

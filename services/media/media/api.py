@@ -6,23 +6,24 @@ from datetime import datetime
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
-from common.auth import UserId, caller
+from common.auth import UserId
 from common.errors import DomainError, NotFound
 from common.web.app import WireRoute
+from common.web.erasure import Belongings, refuse_erased
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
-from media import commands, composer, schemas
+from media import commands, composer, export, schemas
 from media.grants import unseal
-from media.models import Job, Session
+from media.models import Job, Session, tombstones
 from media.plans import EntitlementRequired
 from media.playback import AudioNotReady, Playback
 from media.queries import current_audio, grant_keys, lines_of, readable_job, readable_session, sessions_page
 from media.quota import grant_start, limits_of
 from media.voices import VOICES
 
-router = APIRouter(route_class=WireRoute, dependencies=[Depends(caller)])
+router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased)])
 """Whoever calls is verified first, on every route, before anything else of the request is looked at."""
 
 _UUID = re.compile(schemas.UUID_SHAPE)
@@ -142,7 +143,7 @@ async def start_session(identity: SessionId, uow: Transaction, user: UserId, pla
 async def play(grant: str, uow: Transaction, playing: Playing) -> RedirectResponse:
     """Leads a player to the signed audio; the first fetch of a session on a day is its start."""
     found = unseal(grant, await grant_keys(uow), uow.now)
-    if found is None:
+    if found is None or await tombstones.among(uow, [found.user_id]):
         raise NotFound("This play link is not valid any more; ask for the session again.")
     session = await readable_session(uow, found.session_id, found.user_id)
     audio = await current_audio(uow, session)
@@ -156,6 +157,12 @@ async def play(grant: str, uow: Transaction, playing: Playing) -> RedirectRespon
 async def voices(_: UserId) -> schemas.VoicesAnswer:
     """The voices a listener can choose."""
     return schemas.VoicesAnswer(voices=list(VOICES))
+
+
+@router.get("/internal/export", include_in_schema=False)
+async def export_everything(user: UserId, playing: Playing, request: Request) -> StreamingResponse:
+    """Everything media holds about the user, as it is kept; audio as signed URLs."""
+    return export.of(Belongings(request.app.state.database, tombstones, user), playing.urls)
 
 
 async def _view(uow: Transaction, session: Session, user: str, playing: Playback) -> schemas.SessionView:

@@ -4,6 +4,7 @@ A killed worker's lease runs out and another takes the job up again; whoever los
 a job completes once. Sessions are locked before their jobs, here as everywhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
@@ -13,6 +14,7 @@ from sqlmodel import col
 
 from common.db.engine import Database
 from common.db.uow import UnitOfWork
+from media.erasure import note_lines
 from media.models import Job, Session, SessionAudio
 from media.queries import claimed_job, job_and_session, lines_of, locked_session
 
@@ -74,6 +76,12 @@ class Claims:
             )
             if (await uow.session.execute(mine)).scalar_one_or_none() is None:
                 raise LeaseLost
+
+    async def note_lines(self, claim: Claim, line_keys: Sequence[str]) -> None:
+        """Notes which spoken lines the session uses, before any of them is stored."""
+        async with self._database.transaction() as uow:
+            await _held(uow, claim)
+            await note_lines(uow, claim.session_id, set(line_keys))
 
     async def complete(self, claim: Claim, audio: SessionAudio) -> None:
         """Makes ``audio`` the session's file; its ``generated_at`` is set here."""

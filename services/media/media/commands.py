@@ -13,9 +13,10 @@ from sqlmodel import col
 from common.contracts.billing import SubscriptionChanged
 from common.db.uow import UnitOfWork
 from common.errors import Conflict, Forbidden, InvalidInput, NotFound
+from common.observability import logger
 from media.beds import frequency_for
 from media.lines import normalise
-from media.models import DiscardedAudio, Entitlement, Job, Session, SessionLine
+from media.models import DiscardedAudio, Entitlement, Job, Session, SessionLine, tombstones
 from media.plans import Plans
 from media.queries import current_audio, latest_job, locked_session, session_by_key
 from media.quota import grant_creation
@@ -25,6 +26,7 @@ from media.speech import Unspeakable
 JOBS_CHANNEL = "media_jobs"
 REMOVED_AFTER = timedelta(minutes=10)
 """A worker notices within seconds that a session is gone, but what it is uploading may still arrive."""
+log = logger("media")
 
 
 def hash_of_lines(lines: Sequence[str]) -> str:
@@ -77,13 +79,8 @@ async def delete_session(uow: UnitOfWork, user_id: str, session_id: str) -> None
     if session.owner_user_id != user_id:
         raise Forbidden("Only your own sessions can be deleted.")
     uow.emit(session.deleted())
-    uow.session.add(DiscardedAudio(session_id=session.id, due_at=uow.now + REMOVED_AFTER))
+    uow.session.add(DiscardedAudio(session_id=session.id, user_id=user_id, due_at=uow.now + REMOVED_AFTER))
     await uow.session.execute(delete(Session).where(col(Session.id) == session.id))
-
-
-async def forget_discarded(uow: UnitOfWork, session_id: str) -> None:
-    """Its objects are gone."""
-    await uow.session.execute(delete(DiscardedAudio).where(col(DiscardedAudio.session_id) == session_id))
 
 
 def require_speakable(lines: Sequence[str]) -> None:
@@ -163,7 +160,10 @@ async def _add_job(uow: UnitOfWork, session: Session) -> Job:
 
 
 async def store_entitlement(uow: UnitOfWork, event: SubscriptionChanged) -> None:
-    """Keeps the event with the highest sequence, in whatever order they arrive."""
+    """Keeps the event with the highest sequence, in whatever order they arrive; of deleted users none."""
+    if await tombstones.among(uow, [event.user_id]):
+        log.info("entitlement_of_erased_user")
+        return
     fresh = {
         "plan": event.plan,
         "status": event.status,

@@ -5,13 +5,15 @@ over the policy's exact bytes and sent base64 with ``+=/`` replaced by ``-_~``.
 """
 
 import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from common.clock import Clock
+from common.clock import Clock, utc_now
 from media.settings import MediaSettings
 from media.signing_keys import signing_key
 from media.storage import ObjectStorage
@@ -22,9 +24,19 @@ STEP_SECONDS = 3600
 _URL_SAFE = str.maketrans("+=/", "-_~")
 
 
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    text: str
+    expires_at: datetime
+
+
 class AudioUrls(Protocol):
     async def url(self, key: str) -> str:
         """An absolute URL for the object, good for the configured time."""
+        ...
+
+    async def signed(self, key: str) -> SignedUrl:
+        """As ``url``, and until when it is good."""
         ...
 
 
@@ -42,12 +54,16 @@ class CloudFrontUrls:
         self._key = signing_key(private_key)
 
     async def url(self, key: str) -> str:
+        return (await self.signed(key)).text
+
+    async def signed(self, key: str) -> SignedUrl:
         resource = f"{self._origin}/{quote(key)}"
         expires = expiry(self._clock().timestamp(), self._ttl)
         until = f'{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}'
         policy = f'{{"Statement":[{{"Resource":"{resource}","Condition":{until}}}]}}'
         signature = base64.b64encode(self._sign(policy.encode())).decode().translate(_URL_SAFE)
-        return f"{resource}?Expires={expires}&Signature={signature}&Key-Pair-Id={self._key_pair_id}"
+        text = f"{resource}?Expires={expires}&Signature={signature}&Key-Pair-Id={self._key_pair_id}"
+        return SignedUrl(text, datetime.fromtimestamp(expires, UTC))
 
     def _sign(self, policy: bytes) -> bytes:
         if isinstance(self._key, rsa.RSAPrivateKey):
@@ -58,12 +74,17 @@ class CloudFrontUrls:
 class PresignedUrls:
     """For installations without a CDN. S3 binds the method into the signature: these URLs are good for GET only."""
 
-    def __init__(self, storage: ObjectStorage, *, ttl_seconds: int) -> None:
+    def __init__(self, storage: ObjectStorage, *, ttl_seconds: int, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._ttl = ttl_seconds
+        self._clock = clock
 
     async def url(self, key: str) -> str:
         return await self._storage.presigned_url(key, self._ttl)
+
+    async def signed(self, key: str) -> SignedUrl:
+        expires_at = self._clock() + timedelta(seconds=self._ttl)
+        return SignedUrl(await self.url(key), expires_at)
 
 
 def expiry(now: float, ttl_seconds: int) -> int:
@@ -75,7 +96,7 @@ def expiry(now: float, ttl_seconds: int) -> int:
 def audio_urls(settings: MediaSettings, storage: ObjectStorage, clock: Clock) -> AudioUrls:
     """The way this installation delivers audio."""
     if settings.cloudfront_key_pair_id is None or settings.cloudfront_private_key is None:
-        return PresignedUrls(storage, ttl_seconds=settings.media_url_ttl_seconds)
+        return PresignedUrls(storage, ttl_seconds=settings.media_url_ttl_seconds, clock=clock)
     domain = settings.cloudfront_domain or ""
     origin = domain.rstrip("/") if "://" in domain else f"https://{domain}"
     return CloudFrontUrls(

@@ -20,8 +20,8 @@ from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
-from media.removals import session_prefix
-from media.rendering import Rendering, render
+from media.removals import line_object, session_prefix
+from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
 
@@ -130,6 +130,8 @@ class Renderer:
             log.warning("lease_not_renewed", job_id=claim.job_id, error=f"{type(error).__name__}: {error}"[:200])
 
     async def _make(self, claim: Claim, progress: Progress) -> tuple[Rendering, str]:
+        keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, self._speech)
+        await self.claims.note_lines(claim, keys)
         rendering = await self._render(claim, progress)
         progress.tell("storing", 99)
         return rendering, await self._upload(claim, rendering)
@@ -227,20 +229,16 @@ class _StoredLines:
         self._loop = loop
 
     def get(self, key: str) -> bytes | None:
-        found: bytes | None = self._await(lambda: self._storage.get(_line_object(key)))
+        found: bytes | None = self._await(lambda: self._storage.get(line_object(key)))
         return found
 
     def put(self, key: str, data: bytes) -> None:
         self._await(
             lambda: self._storage.put(
-                _line_object(key), data, content_type="application/octet-stream", cache_control=IMMUTABLE
+                line_object(key), data, content_type="application/octet-stream", cache_control=IMMUTABLE
             )
         )
 
     def _await(self, work: Callable[[], Any]) -> Any:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work(), self._loop)
         return future.result()
-
-
-def _line_object(key: str) -> str:
-    return f"audio/line/{key[:2]}/{key}"

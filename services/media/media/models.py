@@ -16,12 +16,16 @@ from common.contracts.media import (
     SessionDeleted,
     SessionSource,
 )
-from common.db.tables import moment, optional_moment, schema_registry
+from common.db.tables import erased_user_table, moment, optional_moment, schema_registry
+from common.db.tombstones import Tombstones
 
 
 class Base(SQLModel, registry=schema_registry("media")):
     """Media's tables."""
 
+
+erased_user_table(Base.metadata)
+tombstones = Tombstones("media")
 
 MAXIMUM_ATTEMPTS = 5
 """With the pauses between them (2, 8, 32 and 128 s) a job outlives an outage of about three minutes."""
@@ -241,7 +245,32 @@ class DiscardedAudio(Base, table=True):
     __tablename__ = "discarded_audio"
 
     session_id: str = Field(primary_key=True)
+    user_id: str | None = Field(default=None, index=True)
     due_at: datetime = moment(index=True)
+    objects: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many were found, noted before they are removed: after a kill nobody could count them."""
+
+
+class LineUse(Base, table=True):
+    """A spoken line that a session uses, or whose object it put into the store. Outlives the session until its objects
+    are removed; a line's object goes with the last use.
+    """
+
+    __tablename__ = "line_use"
+
+    line_key: str = Field(primary_key=True)
+    session_id: str = Field(primary_key=True, index=True)
+
+
+class AudioErasure(Base, table=True):
+    """A deleted user whose audio is still in the store: over when none of their sessions is discarded any more."""
+
+    __tablename__ = "audio_erasure"
+
+    id: int | None = Field(default=None, primary_key=True)
+    user_id: str
+    deletion_id: str | None = None
+    objects: int = 0
 
 
 class GrantKey(Base, table=True):

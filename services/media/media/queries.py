@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, tuple_
 from sqlmodel import col
 
 from common.db.uow import UnitOfWork
@@ -14,12 +14,15 @@ from media.models import (
     Entitlement,
     GrantKey,
     Job,
+    LineUse,
     Session,
     SessionAudio,
     SessionLine,
     SessionStart,
 )
 
+ROWS_AT_ONCE, SESSIONS_AT_ONCE = 200, 20
+"""Of a whole copy of a user's rows."""
 _AS_IT_IS_NOW = {"populate_existing": True}
 """For rows that another transaction may have changed since this one first read them."""
 
@@ -109,6 +112,59 @@ async def audio_to_remove(uow: UnitOfWork, most: int = 100) -> list[str]:
     """Ids of deleted sessions whose objects are due to go, the longest due first."""
     due = select(col(DiscardedAudio.session_id)).where(col(DiscardedAudio.due_at) <= uow.now)
     return list(await uow.session.scalars(due.order_by(col(DiscardedAudio.due_at)).limit(most)))
+
+
+async def line_keys_of(uow: UnitOfWork, session_id: str) -> list[str]:
+    """Keys of the spoken lines that a session uses."""
+    return list(await uow.session.scalars(select(col(LineUse.line_key)).where(col(LineUse.session_id) == session_id)))
+
+
+async def sessions_after(uow: UnitOfWork, user_id: str, last: Session | None) -> Sequence[Session]:
+    """The next page of a user's own sessions, the oldest first; ``last`` None begins."""
+    mine = select(Session).where(col(Session.owner_user_id) == user_id)
+    if last is not None:
+        mine = mine.where(tuple_(col(Session.created_at), col(Session.id)) > (last.created_at, last.id))
+    ordered = mine.order_by(col(Session.created_at), col(Session.id))
+    return list(await uow.session.scalars(ordered.limit(SESSIONS_AT_ONCE)))
+
+
+async def lines_by_session(uow: UnitOfWork, session_ids: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {one: [] for one in session_ids}
+    lines = select(SessionLine).where(col(SessionLine.session_id).in_(session_ids))
+    for line in await uow.session.scalars(lines.order_by(col(SessionLine.session_id), col(SessionLine.position))):
+        found[line.session_id].append(line.text)
+    return found
+
+
+async def audio_by_session(uow: UnitOfWork, session_ids: Sequence[str]) -> dict[str, SessionAudio]:
+    found = select(SessionAudio).where(col(SessionAudio.session_id).in_(session_ids))
+    return {audio.session_id: audio for audio in await uow.session.scalars(found)}
+
+
+async def jobs_after(uow: UnitOfWork, user_id: str, last: Job | None) -> Sequence[Job]:
+    """The next page of the render jobs of a user's own sessions."""
+    mine = select(Job).join(Session, col(Session.id) == col(Job.session_id))
+    mine = mine.where(col(Session.owner_user_id) == user_id)
+    if last is not None:
+        place = tuple_(col(Job.session_id), col(Job.created_at), col(Job.id))
+        mine = mine.where(place > (last.session_id, last.created_at, last.id))
+    ordered = mine.order_by(col(Job.session_id), col(Job.created_at), col(Job.id))
+    return list(await uow.session.scalars(ordered.limit(ROWS_AT_ONCE)))
+
+
+async def days_after(uow: UnitOfWork, user_id: str, last: DailyUse | None) -> Sequence[DailyUse]:
+    mine = select(DailyUse).where(col(DailyUse.user_id) == user_id)
+    if last is not None:
+        mine = mine.where(col(DailyUse.day) > last.day)
+    return list(await uow.session.scalars(mine.order_by(col(DailyUse.day)).limit(ROWS_AT_ONCE)))
+
+
+async def starts_after(uow: UnitOfWork, user_id: str, last: SessionStart | None) -> Sequence[SessionStart]:
+    mine = select(SessionStart).where(col(SessionStart.user_id) == user_id)
+    if last is not None:
+        mine = mine.where(tuple_(col(SessionStart.day), col(SessionStart.session_id)) > (last.day, last.session_id))
+    ordered = mine.order_by(col(SessionStart.day), col(SessionStart.session_id))
+    return list(await uow.session.scalars(ordered.limit(ROWS_AT_ONCE)))
 
 
 async def grant_keys(uow: UnitOfWork) -> list[str]:

@@ -4,21 +4,30 @@ The transaction that deletes a session leaves a row saying so; the row goes when
 Doing it twice is harmless, so workers need not agree on who does it.
 """
 
-import asyncio
+import json
+import re
+from collections.abc import Sequence
 
 from common.db.engine import REACHING_FAILED, Database, is_outage
+from common.db.wakeup import WakeUp
 from common.observability import logger
-from media.commands import forget_discarded
-from media.queries import audio_to_remove
-from media.storage import ObjectStorage, StorageUnavailable
+from media.erasure import REMOVALS_CHANNEL, end_erasures, forget_discarded, lines_of_its_own, note_found, note_lines
+from media.queries import audio_to_remove, line_keys_of
+from media.storage import ObjectStorage, StorageUnavailable, StoredVersion
 
 log = logger("media.removals")
 ROUND_SECONDS = 30.0
+_LINE_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def session_prefix(session_id: str) -> str:
     """Under which everything made for one session lies."""
     return f"audio/session/{session_id}/"
+
+
+def line_object(line_key: str) -> str:
+    """Where a spoken line lies, for all sessions that use it."""
+    return f"audio/line/{line_key[:2]}/{line_key}"
 
 
 class Removals:
@@ -29,24 +38,59 @@ class Removals:
         self._storage = storage
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self.remove_due()
-            except StorageUnavailable as error:
-                log.warning("store_unreachable", error=str(error.__cause__)[:200])
-            except REACHING_FAILED as error:
-                if not is_outage(error):
-                    raise
-                log.warning("database_unreachable", error=f"{type(error).__name__}: {error}"[:200])
-            await asyncio.sleep(ROUND_SECONDS)
+        async with WakeUp(self._database.direct_url, REMOVALS_CHANNEL) as wake:
+            while True:
+                try:
+                    await self.remove_due()
+                except StorageUnavailable as error:
+                    log.warning("store_unreachable", error=str(error.__cause__)[:200])
+                except REACHING_FAILED as error:
+                    if not is_outage(error):
+                        raise
+                    log.warning("database_unreachable", error=f"{type(error).__name__}: {error}"[:200])
+                await wake.wait(ROUND_SECONDS)
 
     async def remove_due(self) -> int:
         """Removes what is due; how many sessions that were. Raises StorageUnavailable: the rest stays due."""
         async with self._database.transaction() as uow:
             due = await audio_to_remove(uow)
         for session_id in due:
-            objects = await self._storage.remove(session_prefix(session_id))
-            async with self._database.transaction() as uow:
-                await forget_discarded(uow, session_id)
-            log.info("audio_removed", session_id=session_id, objects=objects)
+            await self._remove(session_id)
+        async with self._database.transaction() as uow:
+            await end_erasures(uow)
         return len(due)
+
+    async def _remove(self, session_id: str) -> None:
+        found = await self._storage.find(session_prefix(session_id))
+        await self._note_lines_of_old(session_id, found)
+        async with self._database.transaction() as uow:
+            lines = await lines_of_its_own(uow, session_id)
+        for key in lines:
+            found += await self._storage.find(line_object(key))
+        objects = len({version.key for version in found})
+        async with self._database.transaction() as uow:
+            await note_found(uow, session_id, objects)
+        await self._storage.remove(found)
+        async with self._database.transaction() as uow:
+            await forget_discarded(uow, session_id)
+        log.info("audio_removed", session_id=session_id, objects=objects)
+
+    async def _note_lines_of_old(self, session_id: str, found: Sequence[StoredVersion]) -> None:
+        """What was made before uses were noted says in its certificate which lines it has."""
+        async with self._database.transaction() as uow:
+            if await line_keys_of(uow, session_id):
+                return
+        keys: set[str] = set()
+        for certificate in {version.key for version in found if version.key.endswith(".json")}:
+            keys |= _lines_in(await self._storage.get(certificate))
+        async with self._database.transaction() as uow:
+            await note_lines(uow, session_id, keys)
+
+
+def _lines_in(certificate: bytes | None) -> set[str]:
+    try:
+        named = json.loads(certificate or b"{}").get("lines", [])
+    except ValueError:
+        log.warning("certificate_not_read")
+        return set()
+    return {key for key in named if isinstance(key, str) and _LINE_KEY.fullmatch(key)}

@@ -123,7 +123,7 @@ def render(
     """
     began = time.perf_counter()
     texts = _normalised(lines)
-    keys = tuple(line_key(text, voice, speech) for text in texts)
+    keys = _keys(texts, voice, speech)
     progress = on_progress or _unheard
 
     def read_done(done: int, total: int) -> None:
@@ -150,6 +150,15 @@ def render(
     progress("checking", _CHECKING_PERCENT)
     check(rendering)
     return rendering
+
+
+def line_keys(lines: Sequence[str], voice: str, speech: Speech) -> tuple[str, ...]:
+    """Under which `render` keeps the lines. Raises Unspeakable as it does."""
+    return _keys(_normalised(lines), voice, speech)
+
+
+def _keys(texts: Sequence[str], voice: str, speech: Speech) -> tuple[str, ...]:
+    return tuple(line_key(text, voice, speech) for text in texts)
 
 
 def check(rendering: Rendering) -> None:

@@ -11,10 +11,10 @@ from common.messaging.outbox import Outbox
 from common.service import Service
 from common.web.app import create_app
 from media.api import router
-from media.consumers import entitlements
+from media.consumers import entitlements, users
 from media.delivery import audio_urls
 from media.jobs import Renderer
-from media.models import Base
+from media.models import Base, tombstones
 from media.plans import Plans
 from media.playback import Playback
 from media.removals import Removals
@@ -42,6 +42,7 @@ def build(
     app.state.database = database
     app.state.verifier = verifier or internal_token_verifier(settings, audience="media")
     app.state.storage = storage
+    app.state.tombstones = tombstones
     app.state.playback = Playback(plans, audio_urls(settings, storage, clock), settings.public_url)
     app.include_router(router)
 
@@ -52,7 +53,7 @@ def build(
         outbox=outbox,
         metadata=Base.metadata,
         migrations=Path(__file__).parent / "migrations",
-        subscriptions=[entitlements],
+        subscriptions=[entitlements, users],
         loops={"render": renderer.run, "removals": Removals(database, storage).run},
         resources=[storage],
     )

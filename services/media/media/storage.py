@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from common.errors import Unavailable
 from media.settings import MediaSettings
 
 IMMUTABLE = "public, max-age=31536000, immutable"
+MOST_REMOVED_AT_ONCE = 1000
 REVALIDATED = "public, max-age=300, must-revalidate"
 
 
@@ -28,6 +29,14 @@ class StoredObject:
     sha256: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One of a bucket that keeps versions, else the object itself."""
+
+    key: str
+    version_id: str
+
+
 class ObjectStorage(Protocol):
     """Every method raises StorageUnavailable when the store cannot be reached or refuses."""
 
@@ -37,7 +46,13 @@ class ObjectStorage(Protocol):
 
     async def head(self, key: str) -> StoredObject | None: ...
 
-    async def remove(self, prefix: str) -> int: ...
+    async def find(self, prefix: str) -> list[StoredVersion]:
+        """Every version of every object whose key begins with ``prefix``, and what marks one as deleted."""
+        ...
+
+    async def remove(self, versions: Sequence[StoredVersion]) -> None:
+        """Takes them out for good; those that are gone already do no harm."""
+        ...
 
     async def presigned_url(self, key: str, seconds: int) -> str: ...
 
@@ -110,20 +125,25 @@ class S3Storage:
                 raise
             return StoredObject(answer["ContentLength"], answer["Metadata"].get("sha256"))
 
-    async def remove(self, prefix: str) -> int:
-        """Removes every object whose key begins with ``prefix``; how many there were."""
-        removed = 0
-        async with _reported("remove audio"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+    async def find(self, prefix: str) -> list[StoredVersion]:
+        found = []
+        async with _reported("look for audio"):
+            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
             async for page in pages:
-                found = [{"Key": item["Key"]} for item in page.get("Contents", [])]
-                if not found:
-                    continue
-                gone = await self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": found, "Quiet": True})
+                for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                    found.append(StoredVersion(item["Key"], item["VersionId"]))
+        return found
+
+    async def remove(self, versions: Sequence[StoredVersion]) -> None:
+        async with _reported("remove audio"):
+            for start in range(0, len(versions), MOST_REMOVED_AT_ONCE):
+                doomed = [
+                    {"Key": each.key, "VersionId": each.version_id}
+                    for each in versions[start : start + MOST_REMOVED_AT_ONCE]
+                ]
+                gone = await self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": doomed, "Quiet": True})
                 if gone.get("Errors"):
                     raise ClientError({"Error": gone["Errors"][0]}, "DeleteObjects")
-                removed += len(found)
-        return removed
 
     async def presigned_url(self, key: str, seconds: int) -> str:
         parameters = {"Bucket": self._bucket, "Key": key}

@@ -57,6 +57,17 @@ def inbox_table(metadata: MetaData) -> Table:
     )
 
 
+def erased_user_table(metadata: MetaData) -> Table:
+    """Whose account was deleted: kept when everything else is gone, so that nothing late brings a person back."""
+    return Table(
+        "erased_user",
+        metadata,
+        Column("user_id", Text, primary_key=True),
+        Column("deletion_id", Text),
+        Column("erased_at", DateTime(timezone=True), nullable=False),
+    )
+
+
 @cache
 def outbox_of(schema: str) -> Table:
     """The outbox of any schema, for statements."""
@@ -66,6 +77,11 @@ def outbox_of(schema: str) -> Table:
 @cache
 def inbox_of(schema: str) -> Table:
     return inbox_table(MetaData(schema=schema))
+
+
+@cache
+def erased_user_of(schema: str) -> Table:
+    return erased_user_table(MetaData(schema=schema))
 
 
 def moment(**options: Any) -> Any:
