@@ -1,92 +1,31 @@
 """A worker process is killed in the middle of a long render; another finishes it, once."""
 
-import asyncio
-import contextlib
 import hashlib
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from embedded.object_store import PrivateObjectStore
-from embedded.processes import LOOPBACK, free_ports
 from media.storage import ObjectStorage
 from tests.support.event_ledger import until
-from tests.support.media import NOWHERE, PUBLIC_URL, Media, draft, media, settings
+from tests.support.media import Media, draft, media, settings
+from tests.support.worker_processes import WorkerProcesses, environment_of
 
 LEASE_SECONDS = 5
-READY_SECONDS = 40
 LINES = [f"I walk step {number} of this long road with calm and with courage." for number in range(30)]
-
-
-class WorkerProcesses:
-    """Starts `python -m media worker`; every process still running is killed at the end."""
-
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self._environment = environment
-        self._folder = folder
-        self._started: list[asyncio.subprocess.Process] = []
-
-    async def start(self) -> asyncio.subprocess.Process:
-        """Returns when the worker says it is ready."""
-        (port,) = free_ports(1)
-        log = self._folder / f"worker-{len(self._started)}.log"
-        with log.open("wb") as output:
-            worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "media", "worker", "--port", str(port),
-                env=self._environment, stdout=output, stderr=output,
-            )  # fmt: skip
-        self._started.append(worker)
-
-        async def ready() -> bool:
-            assert worker.returncode is None, log.read_text()
-            with contextlib.suppress(aiohttp.ClientConnectionError):
-                async with (
-                    aiohttp.ClientSession() as http,
-                    http.get(f"http://{LOOPBACK}:{port}/health/ready") as answer,
-                ):
-                    return answer.status == 200
-            return False
-
-        await until(ready, READY_SECONDS)
-        return worker
-
-    async def end(self) -> None:
-        for worker in self._started:
-            if worker.returncode is None:
-                worker.kill()
-            await worker.wait()
 
 
 @asynccontextmanager
 async def worker_processes(
     folder: Path, database_url: str, rabbitmq_url: str, store: PrivateObjectStore, bucket: str
 ) -> AsyncIterator[WorkerProcesses]:
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
-    environment = {
-        **inherited,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "DATABASE_URL": database_url,
-        "RABBITMQ_URL": rabbitmq_url,
-        "GATEWAY_JWKS_URL": f"{NOWHERE}/.well-known/jwks.json",
-        "PUBLIC_URL": PUBLIC_URL,
-        "AWS_ACCESS_KEY_ID": store.access_key,
-        "AWS_SECRET_ACCESS_KEY": store.secret_key,
-        "AWS_S3_BUCKET_NAME": bucket,
-        "AWS_ENDPOINT_URL_S3": store.endpoint,
-        "MEDIA_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
-    }
-    processes = WorkerProcesses(environment, folder)
-    try:
+    chosen = settings(database_url, store, aws_s3_bucket_name=bucket, media_job_lease_seconds=LEASE_SECONDS)
+    async with WorkerProcesses("media", environment_of(chosen, RABBITMQ_URL=rabbitmq_url), folder) as processes:
         yield processes
-    finally:
-        await processes.end()
 
 
 async def job_of(service: Media, job_id: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class FaultProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.port = 0
+        self.held = 0
+        """Pieces of data that wait for ``flow`` now."""
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -85,7 +87,9 @@ class FaultProxy:
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):  # a reset is what this is for
             while chunk := await source.read(CHUNK_BYTES):
+                self.held += 1
                 await self._flowing.wait()
+                self.held -= 1
                 target.write(chunk)
                 await target.drain()
         self._writers.discard(target)

@@ -20,9 +20,10 @@ LEASE = timedelta(seconds=20)
 
 @dataclass
 class Shelf:
-    """An ObjectStorage in memory that is down while ``down`` is set."""
+    """An ObjectStorage in memory that is down while ``down`` is set; ``mute``, it removes and the answer is lost."""
 
     down: bool = False
+    mute: bool = False
     objects: dict[str, bytes] = field(default_factory=dict)
 
     async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
@@ -41,6 +42,8 @@ class Shelf:
         await self.check()
         for version in versions:
             self.objects.pop(version.key, None)
+        if self.mute:
+            raise StorageUnavailable("The audio store could not remove audio.")
 
     async def check(self) -> str | None:
         if self.down:

@@ -39,7 +39,7 @@ _DISCARD = text("""
     INSERT INTO media.discarded_audio (session_id, user_id, due_at)
     SELECT id, owner_user_id, CASE WHEN EXISTS (
         SELECT FROM media.job WHERE session_id = session.id
-        AND (status = 'processing' OR status = 'pending' AND attempts > 0)) THEN :later ELSE :now END
+        AND (status = 'processing' OR status = 'pending' AND attempts > 0)) THEN CAST(:later AS timestamptz) ELSE CAST(:now AS timestamptz) END
     FROM media.session WHERE owner_user_id = :user_id
 """)
 _UNSHARE = text("""
