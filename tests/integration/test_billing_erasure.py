@@ -167,7 +167,9 @@ async def test_a_webhook_that_names_others_too_is_kept_without_the_deleted(world
     body = event_body(
         id="MOVED",
         type="TRANSFER",
-        transferred_from=["user_1", ANONYMOUS],
+        transferred_from=["user_1", ANONYMOUS, {"not": "an id"}],
+        presented_by="user_1",
+        app_user_id={"not": "an id"},
         transferred_to=["user_3", OTHER_ANONYMOUS],
         subscriber_attributes={"$email": {"value": "one@example.test", "updated_at_ms": 1}},
     )

@@ -84,28 +84,13 @@ async def _own_customers(uow: UnitOfWork, user_id: str, ids: Sequence[str]) -> l
     """The ids under which RevenueCat knows this user and nobody else; a claim counts once it was read and borne out."""
     snapshots = await queries.kept_snapshots(uow, user_id)
     claimed = await queries.claimed_ids(uow, user_id)
-    shared = await _shared_ids(uow, user_id, ids)
-    for app_user_id, snapshot in snapshots.items():
-        original = snapshot.original_app_user_id
-        if original and await _is_another(uow, original, user_id):
-            shared.add(app_user_id)
+    as_one = [set(side) for notice in await queries.notices_naming_others(uow, ids) for side in notice.sides]
+    as_one += [{one, read.original_app_user_id} for one, read in snapshots.items() if read.original_app_user_id]
+    as_one = [customer for customer in as_one if customer & set(ids)]
+    others = {one for customer in as_one for one in customer if one != user_id and not is_anonymous(one)}
+    others -= await tombstones.known(uow, others)
+    shared = {one for customer in as_one if customer & others for one in customer}
     return [one for one in ids if one not in shared and (one not in claimed or one in snapshots)]
-
-
-async def _shared_ids(uow: UnitOfWork, user_id: str, ids: Sequence[str]) -> set[str]:
-    """Those that a webhook has named as one customer together with another account."""
-    shared: set[str] = set()
-    for notice in await queries.notices_naming_others(uow, ids):
-        for side in notice.sides:
-            if set(side) & set(ids) and [one for one in side if await _is_another(uow, one, user_id)]:
-                shared |= set(side)
-    return shared
-
-
-async def _is_another(uow: UnitOfWork, app_user_id: str, user_id: str) -> bool:
-    if is_anonymous(app_user_id) or app_user_id == user_id:
-        return False
-    return await tombstones.erased_at(uow, app_user_id) is None
 
 
 async def next_removal(uow: UnitOfWork) -> Removal | None:
@@ -161,4 +146,4 @@ def _announce(
 ) -> None:
     log.info("user_data_erased", store=store, **counts)
     if deletion_id is not None:  # else nobody waits for a receipt
-        uow.emit(UserDataErased(user_id=user_id, deletion_id=deletion_id, store=store, counts=counts))
+        uow.emit(UserDataErased(user_id=user_id, deletion_id=deletion_id, store=store, counts=counts, sequence=1))

@@ -19,7 +19,7 @@ LONGEST_TYPE = 128
 _NO_READING = frozenset({"TEST", "EXPERIMENT_ENROLLMENT", "VIRTUAL_CURRENCY_TRANSACTION", "INVOICE_ISSUANCE"})
 _NO_READING_PREFIX = "PAYWALL_"
 _EPOCH, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-SIDES = (
+_SIDES = (
     ("app_user_id", "original_app_user_id", "aliases"),
     ("transferred_from",),
     ("transferred_to",),
@@ -81,7 +81,7 @@ def parse_notice(body: bytes, received_at: datetime) -> Notice:
         id=identity,
         type=kind,
         happened_at=_happened_at(event["event_timestamp_ms"], received_at),
-        sides=tuple(side for names in SIDES if (side := tuple(_ids(event, names)))),
+        sides=tuple(side for names in _SIDES if (side := tuple(_ids(event, names)))),
         product_id=product_id if is_storable_id(product_id) else None,
         entitlement_ids=tuple(_texts(event.get("entitlement_ids"))),
         expires_at=_instant(event.get("expiration_at_ms")),

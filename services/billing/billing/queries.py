@@ -30,7 +30,7 @@ from common.web.pagination import Page
 
 _OWNERS = text("SELECT user_id FROM billing.alias WHERE anonymous_id = ANY (:anonymous) AND user_id IS NOT NULL")
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
-MOST_NOTICES = 500
+MOST_NOTICES = 100
 ROWS_AT_ONCE, BODIES_AT_ONCE = 200, 20
 """Of a whole copy of a user's rows; a body may be as large as a request."""
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from billing.notice import SIDES, Notice, is_anonymous
+from billing.notice import Notice, is_anonymous
 
 _TOLD_OF_SOMEBODY = ("subscriber_attributes",)
 
@@ -23,13 +23,14 @@ def ids_gone_with(notice: Notice, gone: Collection[str]) -> set[str]:
 def without(body: bytes, ids: Collection[str]) -> bytes:
     """A stored webhook's body without these ids, and without what it tells of a person whom it does not name."""
     document = json.loads(body, parse_constant=lambda _: None, parse_float=_number)
-    event = {name: value for name, value in document["event"].items() if name not in _TOLD_OF_SOMEBODY}
-    for name in (name for names in SIDES for name in names):
-        if isinstance(event.get(name), list):
-            event[name] = [one for one in event[name] if one not in ids]
-        elif event.get(name) in ids:
-            event[name] = None
+    event = {name: _left(value, ids) for name, value in document["event"].items() if name not in _TOLD_OF_SOMEBODY}
     return json.dumps({**document, "event": event}).encode()
+
+
+def _left(value: Any, ids: Collection[str]) -> Any:
+    if isinstance(value, list):
+        return [one for one in value if not (isinstance(one, str) and one in ids)]
+    return None if isinstance(value, str) and value in ids else value
 
 
 def _number(text: str) -> Any:

@@ -39,7 +39,8 @@ _DISCARD = text("""
     INSERT INTO media.discarded_audio (session_id, user_id, due_at)
     SELECT id, owner_user_id, CASE WHEN EXISTS (
         SELECT FROM media.job WHERE session_id = session.id
-        AND (status = 'processing' OR status = 'pending' AND attempts > 0)) THEN CAST(:later AS timestamptz) ELSE CAST(:now AS timestamptz) END
+        AND (status = 'processing' OR status = 'pending' AND attempts > 0))
+        THEN CAST(:later AS timestamptz) ELSE CAST(:now AS timestamptz) END
     FROM media.session WHERE owner_user_id = :user_id
 """)
 _UNSHARE = text("""
@@ -72,7 +73,7 @@ async def erase_user(uow: UnitOfWork, user_id: str, deletion_id: str | None) -> 
     await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": REMOVALS_CHANNEL})
     log.info("user_data_erased", store="media", **counts)
     if deletion_id is not None:  # else nobody waits for a receipt
-        uow.emit(UserDataErased(user_id=user_id, deletion_id=deletion_id, store="media", counts=counts))
+        uow.emit(UserDataErased(user_id=user_id, deletion_id=deletion_id, store="media", counts=counts, sequence=1))
 
 
 async def _remove(uow: UnitOfWork, table: type[SQLModel], mine: ColumnElement[bool]) -> int:
@@ -120,5 +121,9 @@ async def end_erasures(uow: UnitOfWork) -> int:
         log.info("user_data_erased", store="storage", objects=row.objects)
         if row.deletion_id is not None:
             counts = {"objects": row.objects}
-            uow.emit(UserDataErased(user_id=row.user_id, deletion_id=row.deletion_id, store="storage", counts=counts))
+            uow.emit(
+                UserDataErased(
+                    user_id=row.user_id, deletion_id=row.deletion_id, store="storage", counts=counts, sequence=1
+                )
+            )
     return len(ended)

@@ -39,16 +39,15 @@ class Belongings:
         self, page: Callable[[UnitOfWork, str, T | None], Awaitable[Sequence[T]]], show: Callable[[T], str]
     ) -> AsyncIterator[str]:
         """Each row as JSON text. ``page`` reads the rows that follow the given one, none when there are no more."""
-        last: T | None = None
-        while rows := await self.read(lambda uow, user_id, after=last: page(uow, user_id, after)):  # type: ignore[misc]
+        rows: Sequence[T] = ()
+        while True:
+            async with self._database.transaction() as uow:
+                await self._tombstones.refuse(uow, self.user_id)
+                rows = await page(uow, self.user_id, rows[-1] if rows else None)
+            if not rows:
+                return
             for row in rows:
                 yield show(row)
-            last = rows[-1]
-
-    async def read(self, query: Callable[[UnitOfWork, str], Awaitable[T]]) -> T:
-        async with self._database.transaction() as uow:
-            await self._tombstones.refuse(uow, self.user_id)
-            return await query(uow, self.user_id)
 
 
 def as_json(_facts: Mapping[str, Any], **documents: str) -> str:
