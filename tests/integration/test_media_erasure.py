@@ -17,7 +17,7 @@ from media.models import tombstones
 from media.removals import Removals, line_object, session_prefix
 from media.rendering import line_keys
 from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
-from tests.support.erasure import routes, tables_naming, unguarded
+from tests.support.erasure import routes, tables_about_users, tables_naming, unguarded
 from tests.support.hand_clock import HandClock
 from tests.support.media import LINES, Media, draft, media, settings
 from tests.support.render_works import Shelf, Works, begun
@@ -103,6 +103,21 @@ async def test_two_sessions_with_a_line_in_common_leave_it_to_nobody(works: Work
     await asyncio.gather(*(removals(works).remove_due() for _ in range(4)))
     assert works.shelf.objects == {}
     assert len(await counts(works, "storage")) == 1
+
+
+async def test_of_two_that_give_up_a_line_at_once_the_second_has_it_alone(works: Works) -> None:
+    first, second = [await rendered(works, THEIRS) for _ in range(2)]
+    database = works.media.service.database
+
+    async def second_ones_own() -> list[str]:
+        async with database.transaction() as uow:
+            return await erasure.lines_of_its_own(uow, second)
+
+    async with database.transaction() as uow:
+        assert await erasure.lines_of_its_own(uow, first) == []
+        asking = asyncio.create_task(second_ones_own())
+        await waiting_for_a_lock(works.media)
+    assert [line_object(key) for key in await asking] == [key_of(THEIRS)]
 
 
 async def test_what_was_made_before_uses_were_noted_goes_too(works: Works) -> None:
@@ -222,7 +237,7 @@ async def test_a_request_under_way_is_waited_for_and_one_that_comes_now_waits(wo
 
 async def waiting_for_a_lock(service: Media) -> None:
     async with asyncio.timeout(20):
-        while not await service.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+        while not await service.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.02)
 
 
@@ -306,3 +321,11 @@ async def test_a_copy_that_is_overtaken_by_the_deletion_ends_in_an_error(works: 
     await works.media.erase("user_1")
     with pytest.raises(UserErased):
         await anext(parts)
+
+
+async def test_a_new_table_about_users_must_be_erased_and_copied_too(works: Works) -> None:
+    """Whoever adds one adds it to ``erasure.py``, to ``export.py`` and here."""
+    erased = {"session", "job", "entitlement", "daily_use", "session_start"}
+    gone_with_the_objects = {"discarded_audio", "audio_erasure"}
+    found = await tables_about_users(works.media.database_url, "media")
+    assert found == erased | gone_with_the_objects | {"erased_user"}

@@ -34,6 +34,7 @@ AUTHORIZATION = "Bearer a-long-webhook-password"
 SIGNING_SECRET = "whsec_a_long_signing_secret"
 API_KEY = "sk_for_the_stand_in"
 NOWHERE = "http://127.0.0.1:1"
+ANONYMOUS = "$RCAnonymousID:" + "a" * 32
 
 
 def settings(database_url: str = "postgresql://nowhere/db", **more: Any) -> BillingSettings:
@@ -181,3 +182,15 @@ def event_body(**event: Any) -> bytes:
     """A webhook with these members and the three that every event has."""
     required = {"id": "E1", "type": "RENEWAL", "event_timestamp_ms": 1788256800000}
     return json.dumps({"api_version": "1.0", "event": {**required, **event}}).encode()
+
+
+async def eventful(world: Billing) -> None:
+    """user_1 bought before signing in, renewed and cancelled; user_2 bought too."""
+    world.store.purchase(ANONYMOUS)
+    await world.hear_and_work()
+    world.store.log_in(ANONYMOUS, "user_1")
+    world.store.renew("user_1")
+    world.store.purchase("user_2")
+    await world.hear_and_work()
+    world.store.cancel("user_1")
+    await world.hear_and_work()

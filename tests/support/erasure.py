@@ -46,3 +46,13 @@ def unguarded(app: FastAPI) -> set[str]:
 
 def _asks(dependant: Dependant) -> bool:
     return dependant.call is refuse_erased or any(_asks(part) for part in dependant.dependencies)
+
+
+async def tables_about_users(database_url: str, schema: str) -> set[str]:
+    """The schema's tables with a column that holds ids of users."""
+    session = await asyncpg.connect(database_url)
+    try:
+        query = "SELECT table_name FROM information_schema.columns WHERE table_schema = $1 AND column_name ~ $2"
+        return {row["table_name"] for row in await session.fetch(query, schema, "user_id|anonymous_id")}
+    finally:
+        await session.close()
