@@ -44,6 +44,19 @@ class ClientAddresses:
         return any(ipaddress.ip_address(address) in network for network in self._trusted)
 
 
+def shared_by_one(address: str) -> str:
+    """What stands for the owner of an address when requests are counted: of IPv6, the network one customer is given."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
