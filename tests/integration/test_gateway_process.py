@@ -86,6 +86,37 @@ async def test_told_to_stop_it_finishes_what_is_in_hand() -> None:
         assert await process.wait() == 0
 
 
+async def test_every_request_is_one_line_in_the_log_and_no_secret_is(tmp_path: Path) -> None:
+    async with KeyServer() as keys, EchoService() as service, aiohttp.ClientSession() as http, asyncio.timeout(60):
+        forge = TokenForge("https://clerk.test")
+        keys.document = forge.key_set()
+        port = port_pair()
+        settings = environment(CLERK_ISSUERS=forge.issuer, CLERK_JWKS_URL=keys.jwks_url, MEDIA_URL=service.url)
+        process = await asyncio.create_subprocess_exec(*api(port), env=settings, stderr=asyncio.subprocess.PIPE)
+        assert process.stderr is not None
+        await said(process.stderr, "api_started")
+        good, forged = forge.token(), TokenForge(forge.issuer).token()
+        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        for path, token in (("/sessions/s-1?access_token=hidden", good), ("/jobs/7", forged), ("/nowhere", good)):
+            headers = {"Authorization": f"Bearer {token}", "X-Request-Id": "request-1", "traceparent": trace}
+            async with http.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer:
+                await answer.read()
+        process.send_signal(signal.SIGTERM)
+        log = (await process.stderr.read()).decode()
+        assert await process.wait() == 0
+    lines = [line for line in map(json.loads, log.splitlines()) if line["event"] == "request"]
+    assert [(line["route"], line["status"], line.get("refused")) for line in lines] == [
+        ("/sessions/{id}", 200, None), ("/jobs/{id}", 401, "bad_signature"), ("unmatched", 404, None),
+    ]  # fmt: skip
+    for line in lines:
+        assert (line["method"], line["service"], line["level"]) == ("GET", "gateway", "info")
+        assert (line["request_id"], line["trace_id"]) == ("request-1", trace.split("-")[1])
+        assert line["ms"] >= 0
+        assert line["timestamp"].endswith("Z")
+    for secret in (good, good.split(".")[2], forged.split(".")[2], "hidden", "s-1"):
+        assert secret not in log
+
+
 @dataclass
 class Tally:
     """Requests that were written whole to an open socket, and those that were answered."""
@@ -158,7 +189,6 @@ async def test_told_to_stop_under_load_it_loses_no_request() -> None:
             assert [await caller.ask() for caller in idle] == [False] * len(idle)
             await asyncio.gather(*calling)
             assert await process.wait() == 0
-        print(tally, before)
         assert tally.answered == tally.sent > before
         assert tally.bidden_goodbye >= len(idle) + 12
 

@@ -117,6 +117,26 @@ async def test_a_malformed_request_id_is_replaced(gateway: RunningGateway) -> No
         assert "injected" not in answer.headers["X-Request-Id"]
 
 
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-evil",
+        "nonsense",
+    ],
+)
+async def test_a_malformed_trace_is_replaced(gateway: RunningGateway, trace: str) -> None:
+    async with gateway.http.get(
+        f"{gateway.url}/voices", headers=gateway.signed_in() | {"traceparent": trace}
+    ) as answer:
+        assert answer.status == 200
+    passed = (gateway.service.last.header("traceparent") or "").split("-")
+    assert [len(part) for part in passed] == [2, 32, 16, 2]
+    assert passed[1] != trace.split("-")[-3 if "-" in trace else 0].lower()
+
+
 @pytest.mark.parametrize("path, idle", [("/voices", 30), ("/affirmations/generate", 90)])
 async def test_the_service_is_told_how_long_it_may_take_and_not_by_the_client(
     gateway: RunningGateway, path: str, idle: int
