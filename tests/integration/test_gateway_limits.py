@@ -140,6 +140,17 @@ async def test_guessing_tokens_comes_to_an_end_and_users_at_that_address_go_on()
         assert (await asked(gateway, "GET", "/play/grant", headers=here))[0] == 200
 
 
+async def test_an_address_that_is_only_claimed_opens_no_new_window() -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with running_gateway() as gateway:
+            answers = [
+                (await asked(gateway, "GET", "/docs", headers={"X-Forwarded-For": f"192.0.2.{number % 250}"}))[0]
+                for number in range(BROWSING.times + 5)
+            ]
+    assert answers.count(429) == 5
+    assert [line["event"] for line in logged].count("forwarded_address_not_believed") == 1
+
+
 async def test_two_gateways_count_together(valkey: PrivateValkey) -> None:
     async with AsyncExitStack() as stack:
         gateways = [
@@ -174,11 +185,18 @@ async def test_without_its_storage_everybody_passes_and_a_metric_tells(valkey: P
         assert [line["event"] for line in logged].count("rate_limits_not_counted") == 1
 
 
-async def test_when_the_storage_is_back_it_counts_again(valkey: PrivateValkey) -> None:
-    await valkey.kill()
+@pytest.mark.parametrize("fault", ["killed", "stalled"])
+async def test_when_the_storage_is_back_it_counts_again(valkey: PrivateValkey, fault: str) -> None:
+    if fault == "killed":
+        await valkey.kill()
+    else:
+        valkey.stall()
     async with running_gateway(rate_limit_storage_url=valkey.url) as gateway, asyncio.timeout(30):
         ada = gateway.signed_in()
         assert (await asked(gateway, "POST", "/affirmations/generate", headers=ada, data=b"{}"))[0] == 200
-        await valkey.start()
+        if fault == "killed":
+            await valkey.start()
+        else:
+            valkey.go_on()
         while (await asked(gateway, "POST", "/affirmations/generate", headers=ada, data=b"{}"))[0] != 429:
             continue

@@ -42,6 +42,11 @@ class PrivateValkey:
         assert self._child is not None
         self._child.process.send_signal(signal.SIGSTOP)
 
+    def go_on(self) -> None:
+        """Answers again, also what was asked meanwhile."""
+        assert self._child is not None
+        self._child.process.send_signal(signal.SIGCONT)
+
     async def _answers(self) -> bool:
         client = redis.asyncio.Redis(host=LOOPBACK, port=self.port, password=self._password)
         try:

@@ -82,16 +82,14 @@ async def test_an_address_that_guessed_too_often_is_barred_until_its_window_ends
     guesses = Guesses(RateLimits(now=clock), Allowance("guessing", 2, 60, "address"), now=clock)
     for _ in range(2):
         await guesses.refused("6.6.6.6")
-        guesses.check("6.6.6.6")
+    assert not guesses.any_barred
     with pytest.raises(RateLimited):
         await guesses.refused("6.6.6.6")
     clock.now += 20
-    with pytest.raises(RateLimited) as caught:
-        guesses.check("6.6.6.6")
-    assert caught.value.headers == {"Retry-After": "40"}
-    guesses.check("7.7.7.7")
+    assert (guesses.bars("6.6.6.6"), guesses.bars("7.7.7.7")) == (True, False)
+    assert guesses.refusal("6.6.6.6").headers == {"Retry-After": "40"}
     clock.now += 40
-    guesses.check("6.6.6.6")
+    assert not guesses.bars("6.6.6.6")
     assert not guesses.any_barred
 
 

@@ -4,12 +4,14 @@ from starlette.types import Scope
 
 from common.errors import Unauthorized
 from common.internal_tokens import MintedToken
-from common.observability import current_trace
+from common.observability import current_trace, logger
 from gateway.callers import Callers
 from gateway.clients import ClientAddresses, shared_by_one
 from gateway.headers import RawHeaders, values
 from gateway.rate_limits import Guesses, RateLimits
 from gateway.routes import Route
+
+log = logger("admission")
 
 
 class Admission:
@@ -20,6 +22,7 @@ class Admission:
         self._limits = limits
         self._guesses = Guesses(limits)
         self._addresses = addresses
+        self._warned = False
 
     async def admit(self, route: Route, scope: Scope, added: RawHeaders) -> MintedToken:
         """``added`` takes headers for the answer, whatever the answer will be.
@@ -39,8 +42,10 @@ class Admission:
 
     async def _signed_in(self, route: Route, scope: Scope, request_id: str) -> MintedToken:
         given = values(scope["headers"], b"authorization")
-        if given and self._guesses.any_barred and not self._callers.remembers(given):
-            self._guesses.check(self._owner(scope))
+        if given and self._guesses.any_barred:
+            owner = self._owner(scope)
+            if self._guesses.bars(owner) and not self._callers.remembers(given):
+                raise self._guesses.refusal(owner)
         try:
             return await self._callers.signed_in(given, route.audiences, request_id)
         except Unauthorized:
@@ -49,4 +54,9 @@ class Admission:
             raise
 
     def _owner(self, scope: Scope) -> str:
-        return shared_by_one(self._addresses.address(scope))
+        """Whom requests of this address are counted against."""
+        address = self._addresses.address(scope)
+        if not self._warned and address == scope["client"][0] and values(scope["headers"], b"x-forwarded-for"):
+            self._warned = True
+            log.warning("forwarded_address_not_believed", peer=address, hint="TRUSTED_PROXIES names proxies in front")
+        return shared_by_one(address)

@@ -138,7 +138,7 @@ class RateLimits:
     """Counts. ``storage`` must answer within some tens of milliseconds, or the request is not counted."""
 
     def __init__(self, storage: Storage | None = None, now: Callable[[], float] = time.time) -> None:
-        self._windows = FixedWindowRateLimiter(storage or BoundedMemory(now=now))
+        self._windows = FixedWindowRateLimiter(BoundedMemory(now=now) if storage is None else storage)
         self._now = now
         self._asked_from = 0.0
         self._complained_at = -math.inf
@@ -194,21 +194,25 @@ class Guesses:
         self._allowance = allowance
         self._now = now
         self._barred: dict[str, Standing] = {}
+        self._until = 0.0
 
     @property
     def any_barred(self) -> bool:
+        """The one question that every request asks."""
+        if self._barred and self._now() >= self._until:
+            self._barred.clear()
         return bool(self._barred)
 
-    def check(self, address: str) -> None:
-        """Raises RateLimited for a barred address."""
+    def bars(self, address: str) -> bool:
+        """Whether the address may try no token that is not known to be good."""
         standing = self._barred.get(address)
-        if standing is None:
-            return
-        left = standing.resets_at - self._now()
-        if left <= 0:
-            del self._barred[address]
-            return
-        raise replace(standing, resets_in=math.ceil(left)).refusal(self._allowance)
+        return standing is not None and self._now() < standing.resets_at
+
+    def refusal(self, address: str) -> RateLimited:
+        """The answer to a barred address."""
+        standing = self._barred[address]
+        left = max(1, math.ceil(standing.resets_at - self._now()))
+        return replace(standing, resets_in=left).refusal(self._allowance)
 
     async def refused(self, address: str) -> None:
         """Counts a refused token. Raises RateLimited when it was one too many."""
@@ -218,4 +222,5 @@ class Guesses:
         if len(self._barred) >= _CAPACITY:
             del self._barred[next(iter(self._barred))]
         self._barred[address] = standing
-        raise standing.refusal(self._allowance)
+        self._until = max(self._until, standing.resets_at)
+        raise self.refusal(address)
