@@ -1,8 +1,9 @@
 """Services that are down, slow or hang up, clients that leave, and keys that change under traffic."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
@@ -253,6 +254,19 @@ async def test_bodies_that_clients_break_off_are_not_held_against_the_service() 
             assert (await reader.readline()).startswith(b"HTTP/1.1 408")
             writer.close()
         assert await metric(gateway, 'upstream_breaker_state{upstream="media"}') == 0
+
+
+async def test_a_service_that_takes_no_calls_is_at_fault_whatever_the_client_had_to_send() -> None:
+    with ExitStack() as held:
+        deaf = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            caller = held.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(deaf.getsockname())
+        async with running_gateway(media_url=f"http://127.0.0.1:{deaf.getsockname()[1]}") as gateway:
+            statuses = await asyncio.gather(*(created(gateway, b"{}", key=None) for _ in range(12)))
+            assert set(statuses) == {503}
+            assert await metric(gateway, 'upstream_breaker_state{upstream="media"}') == 2
 
 
 async def metric(gateway: RunningGateway, name: str) -> float:

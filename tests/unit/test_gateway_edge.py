@@ -177,6 +177,13 @@ async def test_one_document_holds_what_the_services_offer_to_the_public() -> Non
     assert merged["components"]["schemas"].keys() == {"Error", "Session"}
 
 
+async def test_the_document_says_where_the_number_of_requests_is_limited() -> None:
+    document = service_document("/sessions")
+    document["paths"]["/sessions"]["post"] = document["paths"]["/sessions"]["get"]
+    operations = merge([document])["paths"]["/sessions"]
+    assert ("429" in operations["get"]["responses"], "429" in operations["post"]["responses"]) == (False, True)
+
+
 async def test_two_schemas_under_one_name_are_not_merged_in_silence() -> None:
     with pytest.raises(ConflictingSchemas):
         merge([service_document("/me", A={"type": "object"}), service_document("/voices", A={"type": "string"})])

@@ -77,6 +77,26 @@ async def test_memory_is_bounded_however_many_come() -> None:
     assert (await memory.get("key 999"), await memory.get("key 0")) == (1, 0)
 
 
+class Silent(BoundedMemory):
+    """A storage that does not answer."""
+
+    asked = 0
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        self.asked += 1
+        raise TimeoutError
+
+
+async def test_a_storage_that_does_not_answer_holds_up_one_request_a_second() -> None:
+    clock, storage = Clock(), Silent()
+    limits = RateLimits(storage, now=clock)
+    assert [await limits.count(THREE, "ada") for _ in range(10)] == [None] * 10
+    assert storage.asked == 1
+    clock.now += 1
+    assert await limits.count(THREE, "ada") is None
+    assert storage.asked == 2
+
+
 async def test_an_address_that_guessed_too_often_is_barred_until_its_window_ends() -> None:
     clock = Clock()
     guesses = Guesses(RateLimits(now=clock), Allowance("guessing", 2, 60, "address"), now=clock)

@@ -34,7 +34,7 @@ _NO_DEFAULTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError)
 
 UPSTREAM_SECONDS = Histogram("upstream_answer_seconds", "Time until a service began to answer", ["upstream"])
-UPSTREAM_FAILURES = Counter("upstream_failures_total", "Requests a service did not answer", ["upstream", "reason"])
+UPSTREAM_FAILURES = Counter("upstream_failures_total", "Attempts that a service did not answer", ["upstream", "reason"])
 SENT_AGAIN = Counter("upstream_sent_again_total", "Requests sent a second time", ["upstream"])
 
 log = logger("forwarding")
@@ -53,6 +53,12 @@ class Upstream:
         self.breaker = Breaker(name)
         self.seconds = UPSTREAM_SECONDS.labels(name)
 
+    def failed(self, error: Exception) -> None:
+        """Notes that it did not answer."""
+        UPSTREAM_FAILURES.labels(self.name, type(error).__name__).inc()
+        log.warning("upstream_unanswered", upstream=self.name, error=f"{type(error).__name__}: {error}"[:200])
+        self.breaker.failed()
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -63,14 +69,15 @@ class Outgoing:
     url: URL
     headers: CIMultiDict[str]
     body: RequestBody
+    keyed: bool
+    """The service will know it again by its ``Idempotency-Key``."""
     until: float
     """When its time is over, on the monotonic clock."""
 
     @property
     def repeatable(self) -> bool:
         """Whether it does no harm to send it again when no answer came."""
-        harmless = self.method in ("GET", "HEAD") or (self.route.keyed and "Idempotency-Key" in self.headers)
-        return harmless and self.body.repeatable
+        return (self.keyed or self.method in ("GET", "HEAD")) and self.body.repeatable
 
 
 class Forwarder:
@@ -108,9 +115,9 @@ class Forwarder:
         until = monotonic() + route.total_seconds
         upstream = self._upstreams[route.service]
         headers = self._headers(route, scope, token)
-        keep = route.keyed and "Idempotency-Key" in headers
-        body = RequestBody(scope["headers"], receive, route.body_bytes, keep=keep)
-        outgoing = Outgoing(route, method, _url(upstream, scope), headers, body, until)
+        keyed = route.keyed and "Idempotency-Key" in headers
+        body = RequestBody(scope["headers"], receive, route.body_bytes, keep=keyed)
+        outgoing = Outgoing(route, method, _url(upstream, scope), headers, body, keyed, until)
         try:
             async with unless_client_leaves(body), await self._answer(upstream, outgoing) as answer:
                 await _relay(answer, send, route, head=scope["method"] == "HEAD")
@@ -138,9 +145,9 @@ class Forwarder:
                 answer = await self._ask(upstream, outgoing)
             except _UNANSWERED as error:
                 _blame_the_client(outgoing.body, error)
-                upstream.breaker.failed()
+                upstream.failed(error)
                 if attempt == _ATTEMPTS or isinstance(error, TimeoutError) or not outgoing.repeatable:
-                    raise _unavailable(outgoing.route, error) from None
+                    raise _unavailable(error) from None
                 SENT_AGAIN.labels(upstream.name).inc()
                 continue
             if answer.status == 503:
@@ -180,7 +187,8 @@ def _blame_the_client(body: RequestBody, error: Exception) -> None:
     """Raises when it was the client's body that ended or stalled, and not the service."""
     if body.fault:
         raise body.fault from None
-    if isinstance(error, TimeoutError) and not body.arrived:
+    in_all = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ServerTimeoutError)
+    if in_all and not body.arrived:
         raise ClientTooSlow("The request's body did not arrive in time.") from None
 
 
@@ -213,9 +221,7 @@ async def _relay(answer: aiohttp.ClientResponse, send: Send, route: Route, *, he
         log.warning("answer_broke_off", upstream=route.service, error=f"{type(error).__name__}: {error}"[:200])
 
 
-def _unavailable(route: Route, error: Exception) -> Unavailable:
-    UPSTREAM_FAILURES.labels(route.service, type(error).__name__).inc()
-    log.warning("upstream_unanswered", upstream=route.service, error=f"{type(error).__name__}: {error}"[:200])
+def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, TimeoutError):
         return Unavailable("This takes too long at the moment; try again shortly.", retry_after=_RETRY_AFTER)
     return Unavailable("The service is busy or restarting; try again shortly.", retry_after=_RETRY_AFTER)

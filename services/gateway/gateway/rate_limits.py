@@ -36,7 +36,8 @@ log = logger("rate_limits")
 
 
 class BoundedMemory(Storage):
-    """Windows in this process: no more than ``capacity``, and no work but for the one asked about.
+    """Windows in this process, ``capacity`` at most. The library's own storage has no bound, and starts a task that
+    walks through all windows with each request.
 
     The oldest windows go first, which under a flood of addresses forgives their owners some requests.
     """
