@@ -56,7 +56,7 @@ class Admission:
     def _owner(self, scope: Scope) -> str:
         """Whom requests of this address are counted against."""
         address = self._addresses.address(scope)
-        if not self._warned and address == scope["client"][0] and values(scope["headers"], b"x-forwarded-for"):
+        if not self._warned and values(scope["headers"], b"x-forwarded-for") and not self._addresses.trusts_anyone:
             self._warned = True
             log.warning("forwarded_address_not_believed", peer=address, hint="TRUSTED_PROXIES names proxies in front")
         return shared_by_one(address)

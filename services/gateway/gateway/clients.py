@@ -15,6 +15,10 @@ class ClientAddresses:
         self._trusted = [ipaddress.ip_network(network) for network in trusted]
         self._public = public_url.split("://", 1) if public_url else None
 
+    @property
+    def trusts_anyone(self) -> bool:
+        return bool(self._trusted)
+
     def address(self, scope: Scope) -> str:
         """The address of the client: the peer, or the nearest one before the trusted proxies."""
         peer = scope["client"][0] if scope.get("client") else ""
