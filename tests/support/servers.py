@@ -7,6 +7,7 @@ their own short event loops, so a server never belongs to the loop of one test.
 import asyncio
 import secrets
 from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
@@ -17,6 +18,7 @@ from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
 from tests.support.ahead import Ahead
 from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.valkey import PrivateValkey
 
 T = TypeVar("T")
 
@@ -105,6 +107,15 @@ def bucket(buckets: Ahead) -> Iterator[str]:
     name = buckets.take()
     yield name
     buckets.give_back(name)
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[PrivateValkey]:
+    """A Valkey server of this test's own, so that it may be stopped or stalled; it starts in no time."""
+    server = PrivateValkey(tmp_path)
+    run(server.start())
+    yield server
+    run(server.kill())
 
 
 async def _execute(url: str, statement: str) -> None:

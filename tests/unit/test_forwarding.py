@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from common.internal_tokens import InternalTokenVerifier
 from common.jwks import JwksClient
+from common.web.deadlines import BUDGET_HEADER
 from tests.support.running_gateway import RunningGateway, claims_of, envelope, running_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,7 +45,7 @@ async def test_the_service_gets_an_internal_token_it_can_verify(gateway: Running
         *("Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP", "X-Original-URL"),
         *("X-Rewrite-URL", "X-HTTP-Method-Override", "Cookie", "Proxy-Authorization", "TE", "Keep-Alive", "Txn-Token"),
         *("tracestate", "baggage", "Via", "svix-id", "Svix_Signature", "X-RevenueCat-Webhook-Signature"),
-        *("webhook-signature", "X-Entrain-Plan"),
+        *("webhook-signature", "X-Entrain-Plan", "X_Request.Timeout-Ms"),
     ],
 )
 async def test_a_client_cannot_speak_in_our_name(gateway: RunningGateway, name: str) -> None:
@@ -116,6 +117,38 @@ async def test_a_malformed_request_id_is_replaced(gateway: RunningGateway) -> No
         assert "injected" not in answer.headers["X-Request-Id"]
 
 
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-evil",
+        "nonsense",
+    ],
+)
+async def test_a_malformed_trace_is_replaced(gateway: RunningGateway, trace: str) -> None:
+    async with gateway.http.get(
+        f"{gateway.url}/voices", headers=gateway.signed_in() | {"traceparent": trace}
+    ) as answer:
+        assert answer.status == 200
+    passed = (gateway.service.last.header("traceparent") or "").split("-")
+    assert [len(part) for part in passed] == [2, 32, 16, 2]
+    assert passed[1] != trace.split("-")[-3 if "-" in trace else 0].lower()
+
+
+@pytest.mark.parametrize("path, idle", [("/voices", 30), ("/affirmations/generate", 90)])
+async def test_the_service_is_told_how_long_it_may_take_and_not_by_the_client(
+    gateway: RunningGateway, path: str, idle: int
+) -> None:
+    headers = gateway.signed_in() | {BUDGET_HEADER: "1"}
+    method = "GET" if path == "/voices" else "POST"
+    async with gateway.http.request(method, gateway.url + path, headers=headers) as answer:
+        assert answer.status == 200
+    told = int(gateway.service.last.header(BUDGET_HEADER) or 0)
+    assert idle * 900 < told < idle * 1000
+
+
 async def test_path_and_query_arrive_as_they_were_written(gateway: RunningGateway) -> None:
     target = "/sessions/a%20b~c?limit=5&q=%2F%C3%A9&empty="
     status, _ = await gateway.get_raw(target, f"Authorization: Bearer {gateway.forge.token()}")
@@ -149,6 +182,16 @@ async def test_a_body_over_the_limit_is_refused_declared_or_not(gateway: Running
             assert answer.status == 413
             assert envelope(await answer.read())["code"] == "PAYLOAD_TOO_LARGE"
     assert gateway.service.received == []
+
+
+@pytest.mark.parametrize("path", ["/affirmations/generate", "/sessions/x/events", "/sessions/x/ensure-audio"])
+async def test_where_only_little_is_ever_sent_more_is_refused(gateway: RunningGateway, path: str) -> None:
+    headers = gateway.signed_in(sub="user_little")
+    for size, status in ((64 * 1024, 200), (64 * 1024 + 1, 413)):
+        for body in (b"x" * size, in_pieces(1, size)):
+            async with gateway.http.post(gateway.url + path, headers=headers, data=body) as answer:
+                assert answer.status == status
+    assert len(gateway.service.received) == 2
 
 
 async def test_a_body_is_not_read_before_the_caller_is_known(gateway: RunningGateway) -> None:

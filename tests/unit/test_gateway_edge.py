@@ -93,15 +93,72 @@ async def test_the_public_listener_shows_health_and_documents_only(gateway: Runn
 async def test_the_internal_listener_tells_operators(gateway: RunningGateway) -> None:
     async with gateway.http.get(f"{gateway.internal_url}/health/ready") as answer:
         assert (answer.status, await answer.json()) == (200, {"ok": True, "missing": {}})
+
+
+async def metrics(gateway: RunningGateway) -> dict[str, float]:
     async with gateway.http.get(f"{gateway.internal_url}/metrics") as answer:
-        text = await answer.text()
-    for name in (
-        "http_requests_total",
-        "upstream_answer_seconds",
-        "key_set_age_seconds",
-        "verified_token_lookups_total",
+        lines = (await answer.text()).splitlines()
+    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
+
+
+async def test_metrics_tell_rate_errors_and_duration_per_route_and_service(gateway: RunningGateway) -> None:
+    before = await metrics(gateway)
+    token = gateway.forge.token()
+    for _ in range(3):
+        assert await gateway.status_of(token, "/sessions/one") == 200
+    gateway.service.answer_status = 500
+    assert await gateway.status_of(token, "/sessions/two") == 500
+    assert await gateway.status_of("a.b.c", "/sessions/three") == 401
+    after = await metrics(gateway)
+
+    def grown(name: str) -> float:
+        return after[name] - before.get(name, 0.0)
+
+    route = 'method="GET",route="/sessions/{id}",service="gateway"'
+    assert [grown(f'http_requests_total{{{route},status="{status}"}}') for status in (200, 500, 401)] == [3, 1, 1]
+    assert grown(f"http_request_duration_seconds_count{{{route}}}") == 5
+    assert grown('upstream_answer_seconds_count{upstream="media"}') == 4
+    assert grown('verified_token_lookups_total{outcome="hit"}') == 3
+    assert grown('verified_token_lookups_total{outcome="miss"}') == 2
+    refused = [name for name in after if name.startswith("session_tokens_refused_total{")]
+    assert sum(grown(name) for name in refused) == 1
+    assert 0 <= after['key_set_age_seconds{source="clerk"}'] < 60
+    for upstream in ("identity", "billing", "media"):
+        assert after[f'upstream_breaker_state{{upstream="{upstream}"}}'] == 0
+
+
+@pytest.mark.parametrize("path, status", [("/voices", 200), ("/nowhere", 404), ("/health", 200), ("/%2e%2e", 400)])
+async def test_every_answer_carries_the_security_headers(gateway: RunningGateway, path: str, status: int) -> None:
+    answered, raw = await gateway.get_raw(path, f"Authorization: Bearer {gateway.forge.token()}")
+    head = raw.split(b"\r\n\r\n")[0].lower().split(b"\r\n")[1:]
+    assert answered == status
+    for header in (
+        b"x-content-type-options: nosniff",
+        b"referrer-policy: no-referrer",
+        b"x-frame-options: deny",
+        b"cache-control: no-store",
+        b"vary: origin",
     ):
-        assert name in text
+        assert head.count(header) == 1, header
+    names = [line.split(b":")[0] for line in head]
+    assert names.count(b"x-request-id") == 1
+    assert b"server" not in names
+
+
+async def test_what_a_service_says_about_caching_stands(gateway: RunningGateway) -> None:
+    gateway.service.answer_headers = {"Cache-Control": "private, max-age=60", "Vary": "Accept-Language"}
+    async with gateway.http.get(f"{gateway.url}/voices", headers=gateway.signed_in()) as answer:
+        assert answer.headers["Cache-Control"] == "private, max-age=60"
+        assert answer.headers.getall("Vary") == ["Accept-Language", "Origin"]
+
+
+async def test_browsers_may_read_what_they_need_to_wait(gateway: RunningGateway) -> None:
+    headers = gateway.signed_in(sub="user_browser") | {"Origin": ORIGIN}
+    async with gateway.http.put(f"{gateway.url}/me/struggle", headers=headers, data=b"{}") as answer:
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert set(exposed) == {"RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"}
+        assert all(name in answer.headers for name in exposed if name != "Retry-After")
 
 
 def service_document(path: str, **schemas: Any) -> dict[str, Any]:
@@ -118,6 +175,13 @@ async def test_one_document_holds_what_the_services_offer_to_the_public() -> Non
     assert operation["responses"].keys() == {"200", "400", "401", "413", "503"}
     assert operation["tags"] == ["media"]
     assert merged["components"]["schemas"].keys() == {"Error", "Session"}
+
+
+async def test_the_document_says_where_the_number_of_requests_is_limited() -> None:
+    document = service_document("/sessions")
+    document["paths"]["/sessions"]["post"] = document["paths"]["/sessions"]["get"]
+    operations = merge([document])["paths"]["/sessions"]
+    assert ("429" in operations["get"]["responses"], "429" in operations["post"]["responses"]) == (False, True)
 
 
 async def test_two_schemas_under_one_name_are_not_merged_in_silence() -> None:

@@ -111,14 +111,14 @@ async def test_one_session_token_yields_one_internal_token_per_service(forge: To
     billing = await calling.signed_in(carried, ("billing",), "request-3")
 
     assert media == again != billing
-    assert (await internal("media", clock).verify(media.removeprefix("Bearer "))).user_id == "user_2abc"
-    assert (await internal("billing", clock).verify(billing.removeprefix("Bearer "))).session_id == "sess_2abc"
+    assert (await internal("media", clock).verify(media.text)).user_id == "user_2abc"
+    assert (await internal("billing", clock).verify(billing.text)).session_id == "sess_2abc"
 
 
 async def test_an_internal_token_never_outlives_the_session_token(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token(exp=int(NOW) + 20)}".encode()]
-    token = (await calling.signed_in(carried, ("media",), "request-1")).removeprefix("Bearer ")
+    token = (await calling.signed_in(carried, ("media",), "request-1")).text
 
     clock.now += 24
     await internal("media", clock).verify(token)
@@ -131,7 +131,7 @@ async def test_within_the_leeway_a_service_is_still_given_a_usable_token(forge: 
     calling = callers(verifier(forge, clock), clock)
     carried = [f"Bearer {forge.token()}".encode()]
     clock.now += 63
-    token = (await calling.signed_in(carried, ("media",), "request-1")).removeprefix("Bearer ")
+    token = (await calling.signed_in(carried, ("media",), "request-1")).text
     assert (await internal("media", clock).verify(token)).user_id == "user_2abc"
 
 
@@ -156,15 +156,15 @@ async def test_a_remembered_token_dies_with_its_session(forge: TokenForge, clock
 
 async def test_public_routes_carry_a_token_that_names_nobody(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock)
-    token = calling.anonymous(("billing",), "request-1").removeprefix("Bearer ")
+    token = calling.anonymous(("billing",), "request-1").text
     assert (await internal("billing", clock).verify(token)).user_id is None
     clock.now += 55
-    assert calling.anonymous(("billing",), "request-2") != f"Bearer {token}"
+    assert calling.anonymous(("billing",), "request-2").text != token
 
 
 async def test_the_development_user_stands_in_for_a_missing_token_only(forge: TokenForge, clock: Seconds) -> None:
     calling = callers(verifier(forge, clock), clock, development_user="user_dev")
-    token = (await calling.signed_in([], ("media",), "request-1")).removeprefix("Bearer ")
+    token = (await calling.signed_in([], ("media",), "request-1")).text
     assert (await internal("media", clock).verify(token)).user_id == "user_dev"
     with pytest.raises(Unauthorized):
         await calling.signed_in([b"Bearer a.b.c"], ("media",), "request-2")

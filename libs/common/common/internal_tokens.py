@@ -33,6 +33,13 @@ class MintedToken:
     text: str
     expires_at: int
     """Unix seconds."""
+    user_id: str | None = None
+    """Whom it speaks for; None: nobody is signed in."""
+
+    @property
+    def authorization(self) -> str:
+        """The value of the header that carries it."""
+        return f"Bearer {self.text}"
 
 
 class InternalTokenIssuer:
@@ -72,7 +79,7 @@ class InternalTokenIssuer:
             "exp": expires,
             "rid": request_id,
         }
-        return MintedToken(sign(claims, self._key, token_type=TOKEN_TYPE), expires)
+        return MintedToken(sign(claims, self._key, token_type=TOKEN_TYPE), expires, user_id)
 
     def key_set(self) -> dict[str, Any]:
         """The JWKS document for ``/.well-known/jwks.json``."""

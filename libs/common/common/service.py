@@ -26,6 +26,11 @@ Loop = Callable[[], Awaitable[None]]
 """Long-running work of a worker: runs until cancelled."""
 
 DRAIN_SECONDS = 20
+LEAVE_SECONDS = 3.0
+"""How long a process that was told to stop still takes requests, each answer asking its client to come no more."""
+_LAST_SECONDS = 1.0
+"""How long it waits, no longer listening, for a request on the sockets that are open."""
+_QUIET_SECONDS = 0.25
 MEASURE_SECONDS = 15.0
 log = logger("service")
 
@@ -121,10 +126,18 @@ class Worker:
 
 
 class HttpServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to the process and fails on a taken port before it says it started."""
+    """A uvicorn server that leaves signals to the process and fails on a taken port before it says it started.
 
-    def __init__(self, app: Any, host: str, port: int, *, drain_seconds: int = DRAIN_SECONDS) -> None:
+    Leaving ``async with`` finishes the requests in hand. With ``leave_seconds`` it first goes on taking requests for
+    that long at most, and has every answer close its socket: a kept socket closed between two answers would lose the
+    request that is on its way.
+    """
+
+    def __init__(
+        self, app: Any, host: str, port: int, *, drain_seconds: int = DRAIN_SECONDS, leave_seconds: float = 0.0
+    ) -> None:
         self._socket = bind(host, port)
+        self._leave_seconds = leave_seconds
         self.port: int = self._socket.getsockname()[1]
         super().__init__(
             uvicorn.Config(
@@ -154,8 +167,46 @@ class HttpServer(uvicorn.Server):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._leave_seconds:
+            await self._say_goodbye()
         self.should_exit = True
         await self._serving
+
+    async def _say_goodbye(self) -> None:
+        """Takes requests until every client has gone, or the time is over; then lets nobody new in."""
+        goodbye = (b"connection", b"close")
+        self.config.encoded_headers.append(goodbye)
+        self.server_state.default_headers.append(goodbye)
+        await self._until_nobody_is_here(self._leave_seconds, quiet=_QUIET_SECONDS)
+        await self._close_the_door()
+        await self._until_nobody_is_here(_LAST_SECONDS)
+
+    async def _until_nobody_is_here(self, seconds: float, *, quiet: float = 0.0) -> None:
+        """Returns when no socket has been open for ``quiet`` seconds, or after ``seconds``."""
+        clock = asyncio.get_running_loop().time
+        until, seen = clock() + seconds, clock()
+        while clock() < until and (self.server_state.connections or clock() < seen + quiet):
+            if self.server_state.connections:
+                seen = clock()
+            await asyncio.sleep(0.02)
+
+    async def _close_the_door(self) -> None:
+        """Stops listening, and lets in those whom the system has greeted already: it would hang up on them."""
+        greeted: list[socket.socket] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                greeted.append(self._socket.accept()[0])
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for client in greeted:
+            client.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, client)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -187,7 +238,7 @@ def stop_requested() -> asyncio.Event:
 async def run_api(service: Service, host: str, port: int) -> None:
     """Answers HTTP until told to stop, then finishes the requests in hand."""
     asked = stop_requested()
-    async with service.opened(), HttpServer(service.app, host, port):
+    async with service.opened(), HttpServer(service.app, host, port, leave_seconds=LEAVE_SECONDS):
         log.info("api_started", service=service.name, host=host, port=port)
         await asked.wait()
         log.info("stopping", service=service.name)

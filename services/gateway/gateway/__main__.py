@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from common.observability import configure_logging, logger
-from common.service import HttpServer, PortTaken, stop_requested
+from common.service import LEAVE_SECONDS, HttpServer, PortTaken, stop_requested
 from gateway.docs import document_text, merge
 from gateway.service import Gateway, build_gateway
 from gateway.settings import GatewaySettings
@@ -53,7 +53,7 @@ async def run_api(gateway: Gateway, host: str, port: int) -> None:
     try:
         async with (
             HttpServer(gateway.internal_app, host, port + INTERNAL_OFFSET),
-            HttpServer(gateway.public_app, host, port),
+            HttpServer(gateway.public_app, host, port, leave_seconds=LEAVE_SECONDS),
         ):
             log.info("api_started", host=host, port=port)
             await asked.wait()

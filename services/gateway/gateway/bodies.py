@@ -1,4 +1,4 @@
-"""A request's body on its way through: counted, never collected, and the client's leaving noticed."""
+"""A request's body on its way through: counted, never held back, and the client's leaving noticed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,24 +6,33 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive
 
-from common.errors import InvalidInput, PayloadTooLarge
+from common.errors import DomainError, InvalidInput, PayloadTooLarge
 from gateway.headers import RawHeaders, values
 
-MAXIMUM_BODY = 1024 * 1024
+LARGEST_KEPT = 64 * 1024
+"""Bytes of a body that are remembered so that it can be sent again."""
 
 
 class ClientGone(Exception):
     """The client went away before it had its answer."""
 
 
-class RequestBody:
-    """Iterates over the body's chunks once. After it is read, ``client_gone`` waits for the client to leave."""
+class ClientTooSlow(DomainError):
+    status, code = 408, "REQUEST_TIMEOUT"
 
-    def __init__(self, headers: RawHeaders, receive: Receive, limit: int = MAXIMUM_BODY) -> None:
-        """Raises PayloadTooLarge for a declared length over ``limit`` bytes, InvalidInput for one that is no number."""
+
+class RequestBody:
+    """Iterates over the body's chunks as they come. After it is read, ``client_gone`` waits for the client to leave."""
+
+    def __init__(self, headers: RawHeaders, receive: Receive, limit: int, *, keep: bool = False) -> None:
+        """``keep`` remembers a small body on its way through, so that it can be iterated over again.
+
+        Raises PayloadTooLarge for a declared length over ``limit`` bytes, InvalidInput for one that is no number.
+        """
         self._receive = receive
         self._limit = limit
         self._taken = 0
+        self._kept: list[bytes] | None = [] if keep else None
         self._complete = asyncio.Event()
         self.fault: ClientGone | PayloadTooLarge | None = None
         """Why the body ended before its end, which the HTTP client reports as an error of its own."""
@@ -36,27 +45,43 @@ class RequestBody:
         if not self.expected:
             self._complete.set()
 
+    @property
+    def arrived(self) -> bool:
+        """Whether the client has sent all of it."""
+        return self._complete.is_set()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether everything that was passed on is still known, or nothing was."""
+        return not self.expected or self._kept is not None
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._chunks()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while True:
+        for chunk in list(self._kept or ()):
+            yield chunk
+        while not self._complete.is_set():
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self.fault = ClientGone()
                 raise self.fault
             chunk = message.get("body", b"")
-            self._taken += len(chunk)
-            if self._taken > self._limit:
-                self.fault = _too_large(self._limit)
-                raise self.fault
-            last = not message.get("more_body")
-            if last:
+            self._count(chunk)
+            if not message.get("more_body"):
                 self._complete.set()
             if chunk:
                 yield chunk
-            if last:
-                return
+
+    def _count(self, chunk: bytes) -> None:
+        self._taken += len(chunk)
+        if self._taken > self._limit:
+            self.fault = _too_large(self._limit)
+            raise self.fault
+        if self._taken > LARGEST_KEPT:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.append(chunk)
 
     async def client_gone(self) -> None:
         """Returns when the client has left. Waits for the body's end first, since both come by the same channel."""

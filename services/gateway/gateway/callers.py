@@ -25,7 +25,7 @@ log = logger("callers")
 
 
 class Callers:
-    """Answers with the value of the ``Authorization`` header for the services of a route. One for all routes."""
+    """Answers with the internal token for the services of a route. One for all routes."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Callers:
         self._remembered = RememberedTokens(capacity=_CAPACITY, leeway=leeway, now=now)
         self._anonymous: dict[tuple[str, ...], MintedToken] = {}
 
-    async def signed_in(self, authorization: list[bytes], audiences: tuple[str, ...], request_id: str) -> str:
+    async def signed_in(self, authorization: list[bytes], audiences: tuple[str, ...], request_id: str) -> MintedToken:
         """For routes that need a user. ``authorization`` holds the raw values of all such headers of the request.
 
         Raises Unauthorized (the reason goes to log and metrics only), InvalidInput for several headers, Unavailable
@@ -55,15 +55,20 @@ class Callers:
         if not authorization:
             if self._development_user is None:
                 raise _refused("missing")
-            return _bearer(self._issuer.mint(audiences, request_id=request_id, user_id=self._development_user))
-        return _bearer(self._minted_for(await self._verify(authorization[0]), audiences, request_id))
+            return self._issuer.mint(audiences, request_id=request_id, user_id=self._development_user)
+        return self._minted_for(await self._verify(authorization[0]), audiences, request_id)
 
-    def anonymous(self, audiences: tuple[str, ...], request_id: str) -> str:
+    def remembers(self, authorization: list[bytes]) -> bool:
+        """Whether the token was found good before, so that letting it in gives no guess away."""
+        carried = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
+        return carried is not None and self._remembered.find(carried[1].decode(), self._verifier.generation) is not None
+
+    def anonymous(self, audiences: tuple[str, ...], request_id: str) -> MintedToken:
         """For public routes: says that nobody is signed in."""
         minted = self._anonymous.get(audiences)
         if minted is None or self._now() > minted.expires_at - _REMINT_BEFORE:
             minted = self._anonymous[audiences] = self._issuer.mint(audiences, request_id=request_id)
-        return _bearer(minted)
+        return minted
 
     async def _verify(self, authorization: bytes) -> RememberedToken:
         carried = _BEARER.fullmatch(authorization) if len(authorization) <= MAXIMUM_TOKEN + len("bearer ") else None
@@ -102,10 +107,6 @@ class Callers:
             not_after=not_after,
         )
         return minted
-
-
-def _bearer(minted: MintedToken) -> str:
-    return f"Bearer {minted.text}"
 
 
 def _refused(reason: str) -> Unauthorized:

@@ -15,6 +15,10 @@ class ClientAddresses:
         self._trusted = [ipaddress.ip_network(network) for network in trusted]
         self._public = public_url.split("://", 1) if public_url else None
 
+    @property
+    def trusts_anyone(self) -> bool:
+        return bool(self._trusted)
+
     def address(self, scope: Scope) -> str:
         """The address of the client: the peer, or the nearest one before the trusted proxies."""
         peer = scope["client"][0] if scope.get("client") else ""
@@ -42,6 +46,19 @@ class ClientAddresses:
         if not self._trusted or not _is_address(address):
             return False
         return any(ipaddress.ip_address(address) in network for network in self._trusted)
+
+
+def shared_by_one(address: str) -> str:
+    """What stands for the owner of an address when requests are counted: of IPv6, the network one customer is given."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
 
 
 def _is_address(text: str) -> bool:

@@ -51,7 +51,7 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for route in ROUTES:
         item = found.get(_shape(route.path), {})
         operations = {
-            verb: _public_operation(item[verb], route) for verb in _VERBS if verb in item and _offers(route, verb)
+            verb: _public_operation(item[verb], route, verb) for verb in _VERBS if verb in item and _offers(route, verb)
         }
         if operations and route.service != OWN:
             shared = {"parameters": item["parameters"]} if "parameters" in item else {}
@@ -103,11 +103,12 @@ def _offers(route: Route, verb: str) -> bool:
     return verb.upper() in route.methods
 
 
-def _public_operation(operation: Mapping[str, Any], route: Route) -> dict[str, Any]:
+def _public_operation(operation: Mapping[str, Any], route: Route, verb: str) -> dict[str, Any]:
     public = dict(operation)
     public["tags"] = [route.service]
     public["responses"] = {name: answer for name, answer in public.get("responses", {}).items() if name != "422"}
-    for status, text in _GATEWAY_ERRORS.items():
+    limited = {"429": "Too many requests; `Retry-After` says when to try again."}
+    for status, text in (_GATEWAY_ERRORS | (limited if route.allowance(verb.upper()) else {})).items():
         if status != "401" or not route.public:
             public["responses"].setdefault(status, _error(text))
     if route.public:

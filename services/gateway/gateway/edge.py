@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import DomainError, MethodNotAllowed
 from common.observability import logger
+from gateway.admission import Admission
 from gateway.cors import CorsRules
 from gateway.forwarding import Forwarder
 from gateway.headers import RawHeaders, check_headers
@@ -25,10 +26,18 @@ class Edge:
     """Answers every request in the envelope, whatever happens. Only HTTP; there are no sockets to upgrade to."""
 
     def __init__(
-        self, table: RouteTable, forwarder: Forwarder, own: ASGIApp, cors: CorsRules, *, https: bool = False
+        self,
+        table: RouteTable,
+        admission: Admission,
+        forwarder: Forwarder,
+        own: ASGIApp,
+        cors: CorsRules,
+        *,
+        https: bool = False,
     ) -> None:
         """``own`` serves the gateway's own pages; ``https`` says that clients reach us so."""
         self._table = table
+        self._admission = admission
         self._forwarder = forwarder
         self._own = own
         self._cors = cors
@@ -48,7 +57,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._dispatch(scope, receive, send_added)
+            await self._dispatch(scope, receive, send_added, added)
         except DomainError as error:
             if started:
                 raise
@@ -60,7 +69,7 @@ class Edge:
                 body = {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
                 await JSONResponse(body, 500)(scope, receive, send_added)
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send, added: RawHeaders) -> None:
         check_headers(scope["headers"])
         route = self._table.find(scope["raw_path"], scope["query_string"])
         scope["route"] = route
@@ -73,10 +82,11 @@ class Edge:
         upstream_method = route.upstream_method(method)
         if upstream_method is None:
             raise MethodNotAllowed("This address does not take that method.", headers={"Allow": route.allow})
+        token = await self._admission.admit(route, scope, added)
         if route.service == OWN:
             await self._own(scope, receive, send)
         else:
-            await self._forwarder.forward(route, upstream_method, scope, receive, send)
+            await self._forwarder.forward(route, upstream_method, token, scope, receive, send)
 
 
 def _with_added(headers: RawHeaders, added: RawHeaders) -> RawHeaders:

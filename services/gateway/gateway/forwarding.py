@@ -1,6 +1,8 @@
 """The forwarder: plain ASGI over one pooled HTTP client, streaming both ways."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
 
 import aiohttp
 from aiohttp import ClientTimeout
@@ -10,9 +12,11 @@ from starlette.types import Receive, Scope, Send
 from yarl import URL
 
 from common.errors import InvalidInput, Unavailable
+from common.internal_tokens import MintedToken
 from common.observability import current_trace, logger
-from gateway.bodies import ClientGone, RequestBody, unless_client_leaves
-from gateway.callers import Callers
+from common.web.deadlines import BUDGET_HEADER
+from gateway.bodies import ClientGone, ClientTooSlow, RequestBody, unless_client_leaves
+from gateway.breaker import Breaker
 from gateway.clients import ClientAddresses
 from gateway.headers import passed_in, passed_out, values
 from gateway.routes import Route
@@ -23,11 +27,15 @@ _KEEP_IDLE_SECONDS = 60.0
 """Below the 75 seconds after which services close idle sockets, so that a request rarely meets a closing one."""
 _PER_UPSTREAM = 512
 _RETRY_AFTER = 2
+_ATTEMPTS = 2
+_SERVICE_SHARE = 0.97
+"""Of the time that is left; so a service that gives up can still say so itself."""
 _NO_DEFAULTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError)
 
 UPSTREAM_SECONDS = Histogram("upstream_answer_seconds", "Time until a service began to answer", ["upstream"])
-UPSTREAM_FAILURES = Counter("upstream_failures_total", "Requests a service did not answer", ["upstream", "reason"])
+UPSTREAM_FAILURES = Counter("upstream_failures_total", "Attempts that a service did not answer", ["upstream", "reason"])
+SENT_AGAIN = Counter("upstream_sent_again_total", "Requests sent a second time", ["upstream"])
 
 log = logger("forwarding")
 
@@ -36,13 +44,48 @@ class Unanswered(aiohttp.ClientError):
     """The service closed the socket instead of answering."""
 
 
+class Upstream:
+    """A service as the forwarder knows it. ``origin`` is ``http://host:port``."""
+
+    def __init__(self, name: str, origin: str) -> None:
+        self.name = name
+        self.origin = origin
+        self.breaker = Breaker(name)
+        self.seconds = UPSTREAM_SECONDS.labels(name)
+
+    def failed(self, error: Exception) -> None:
+        """Notes that it did not answer."""
+        UPSTREAM_FAILURES.labels(self.name, type(error).__name__).inc()
+        log.warning("upstream_unanswered", upstream=self.name, error=f"{type(error).__name__}: {error}"[:200])
+        self.breaker.failed()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request on its way to a service."""
+
+    route: Route
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    body: RequestBody
+    keyed: bool
+    """The service will know it again by its ``Idempotency-Key``."""
+    until: float
+    """When its time is over, on the monotonic clock."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it does no harm to send it again when no answer came."""
+        return (self.keyed or self.method in ("GET", "HEAD")) and self.body.repeatable
+
+
 class Forwarder:
     """Sends requests to the service of their route. ``async with`` opens and closes the pool."""
 
-    def __init__(self, upstreams: Mapping[str, str], callers: Callers, addresses: ClientAddresses) -> None:
-        """``upstreams`` maps service names to origins (``http://host:port``)."""
-        self._upstreams = dict(upstreams)
-        self._callers = callers
+    def __init__(self, upstreams: Mapping[str, str], addresses: ClientAddresses) -> None:
+        """``upstreams`` maps service names to origins."""
+        self._upstreams = {name: Upstream(name, origin) for name, origin in upstreams.items()}
         self._addresses = addresses
         self._http: aiohttp.ClientSession | None = None
 
@@ -61,69 +104,92 @@ class Forwarder:
             await self._http.close()
             self._http = None
 
-    async def forward(self, route: Route, method: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def forward(
+        self, route: Route, method: str, token: MintedToken, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answers the request by the service's answer to ``method``.
 
-        Raises Unauthorized, InvalidInput, PayloadTooLarge, and Unavailable when the service did not begin to answer. An
-        answer that breaks off is left incomplete, so that the client sees it broken too.
+        Raises InvalidInput, PayloadTooLarge, ClientTooSlow, and Unavailable when the service did not begin to answer.
+        An answer that breaks off is left incomplete, so that the client sees it broken too.
         """
-        headers = await self._headers(route, scope)
-        body = RequestBody(scope["headers"], receive)
+        until = monotonic() + route.total_seconds
+        upstream = self._upstreams[route.service]
+        headers = self._headers(route, scope, token)
+        keyed = route.keyed and "Idempotency-Key" in headers
+        body = RequestBody(scope["headers"], receive, route.body_bytes, keep=keyed)
+        outgoing = Outgoing(route, method, _url(upstream, scope), headers, body, keyed, until)
         try:
-            async with unless_client_leaves(body), await self._answer(route, method, scope, headers, body) as answer:
+            async with unless_client_leaves(body), await self._answer(upstream, outgoing) as answer:
                 await _relay(answer, send, route, head=scope["method"] == "HEAD")
         except ClientGone:
             log.info("client_left", upstream=route.service)
             await send({"type": "http.response.start", "status": 499, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-    async def _headers(self, route: Route, scope: Scope) -> CIMultiDict[str]:
+    def _headers(self, route: Route, scope: Scope, token: MintedToken) -> CIMultiDict[str]:
         trace = current_trace()
-        given = values(scope["headers"], b"authorization")
         headers = CIMultiDict(passed_in(scope["headers"], webhook=route.webhook))
-        if route.public:
-            headers["Authorization"] = self._callers.anonymous(route.audiences, trace.correlation_id)
-        else:
-            headers["Authorization"] = await self._callers.signed_in(given, route.audiences, trace.correlation_id)
-        if route.webhook and given:
+        headers["Authorization"] = token.authorization
+        if route.webhook and (given := values(scope["headers"], b"authorization")):
             headers["X-Webhook-Authorization"] = _only(given)
         headers["X-Request-Id"] = trace.correlation_id
         headers["traceparent"] = trace.traceparent
         headers.extend(self._addresses.forwarded(scope))
         return headers
 
-    async def _answer(
-        self, route: Route, method: str, scope: Scope, headers: CIMultiDict[str], body: RequestBody
-    ) -> aiohttp.ClientResponse:
-        assert self._http is not None, "the forwarder is not open"
-        target = scope["raw_path"].decode("ascii")
-        if scope["query_string"]:
-            target += "?" + scope["query_string"].decode("ascii")
-        url = URL(self._upstreams[route.service] + target, encoded=True)
-        timeout = ClientTimeout(
-            total=route.total_seconds,
-            connect=_POOL_SECONDS,
-            sock_connect=_CONNECT_SECONDS,
-            sock_read=route.idle_seconds,
-        )
-        for attempt in (1, 2):
+    async def _answer(self, upstream: Upstream, outgoing: Outgoing) -> aiohttp.ClientResponse:
+        """The first answer of the service; a harmless request that got none is sent once more."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            upstream.breaker.check()
             try:
-                with UPSTREAM_SECONDS.labels(route.service).time():
-                    return await self._http.request(
-                        method,
-                        url,
-                        headers=headers,
-                        data=body if body.expected else None,
-                        timeout=timeout,
-                        allow_redirects=False,
-                    )
+                answer = await self._ask(upstream, outgoing)
             except _UNANSWERED as error:
-                if body.fault:
-                    raise body.fault from None
-                harmless = method in ("GET", "HEAD") and not body.expected
-                if attempt == 2 or not harmless or isinstance(error, TimeoutError):
-                    raise _unavailable(route, error) from None
-        raise AssertionError("the second attempt answers or raises")
+                _blame_the_client(outgoing.body, error)
+                upstream.failed(error)
+                if attempt == _ATTEMPTS or isinstance(error, TimeoutError) or not outgoing.repeatable:
+                    raise _unavailable(error) from None
+                SENT_AGAIN.labels(upstream.name).inc()
+                continue
+            if answer.status == 503:
+                upstream.breaker.failed()
+            else:
+                upstream.breaker.answered()
+            return answer
+        raise AssertionError("the last attempt answers or raises")
+
+    async def _ask(self, upstream: Upstream, outgoing: Outgoing) -> aiohttp.ClientResponse:
+        assert self._http is not None, "the forwarder is not open"
+        route, started = outgoing.route, monotonic()
+        left = max(outgoing.until - started, 0.001)
+        outgoing.headers[BUDGET_HEADER] = str(int(min(left, route.idle_seconds) * _SERVICE_SHARE * 1000))
+        answer = await self._http.request(
+            outgoing.method,
+            outgoing.url,
+            headers=outgoing.headers,
+            data=outgoing.body if outgoing.body.expected else None,
+            timeout=ClientTimeout(
+                total=left, connect=_POOL_SECONDS, sock_connect=_CONNECT_SECONDS, sock_read=route.idle_seconds
+            ),
+            allow_redirects=False,
+        )
+        upstream.seconds.observe(monotonic() - started)
+        return answer
+
+
+def _url(upstream: Upstream, scope: Scope) -> URL:
+    target = scope["raw_path"].decode("ascii")
+    if scope["query_string"]:
+        target += "?" + scope["query_string"].decode("ascii")
+    return URL(upstream.origin + target, encoded=True)
+
+
+def _blame_the_client(body: RequestBody, error: Exception) -> None:
+    """Raises when it was the client's body that ended or stalled, and not the service."""
+    if body.fault:
+        raise body.fault from None
+    in_all = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ServerTimeoutError)
+    if in_all and not body.arrived:
+        raise ClientTooSlow("The request's body did not arrive in time.") from None
 
 
 async def _sent_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -155,9 +221,7 @@ async def _relay(answer: aiohttp.ClientResponse, send: Send, route: Route, *, he
         log.warning("answer_broke_off", upstream=route.service, error=f"{type(error).__name__}: {error}"[:200])
 
 
-def _unavailable(route: Route, error: Exception) -> Unavailable:
-    UPSTREAM_FAILURES.labels(route.service, type(error).__name__).inc()
-    log.warning("upstream_unanswered", upstream=route.service, error=f"{type(error).__name__}: {error}"[:200])
+def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, TimeoutError):
         return Unavailable("This takes too long at the moment; try again shortly.", retry_after=_RETRY_AFTER)
     return Unavailable("The service is busy or restarting; try again shortly.", retry_after=_RETRY_AFTER)

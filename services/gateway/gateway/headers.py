@@ -40,6 +40,7 @@ _NEVER_IN = _HOP_BY_HOP | {
     b"remote-user",
     b"txn-token",
     b"x-request-id",
+    b"x-request-timeout-ms",
     b"x-correlation-id",
     b"traceparent",
     b"tracestate",

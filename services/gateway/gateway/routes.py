@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import InvalidInput, NotFound
+from gateway.allowances import BROWSING, CHANGING, GENERATING, NOTIFYING, PLAYING, SYNCING, Allowance
 
 OWN = "gateway"
+_BODY = 1024 * 1024
+_SMALL_BODY = 64 * 1024
 _MAXIMUM_TARGET = 4096
 _PATH = re.compile(rb"/|(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 _QUERY = re.compile(rb"[\x21-\x7e]*")
@@ -30,12 +33,22 @@ class Route:
     total_seconds: float
     audiences: tuple[str, ...]
     """Who takes the internal token: the service, and those it may carry the token on to."""
+    body_bytes: int
+    """The largest body that is let through."""
+    keyed: bool
+    """The service honours ``Idempotency-Key``, so that a request with one may be sent again."""
+    reads: Allowance | None
+    writes: Allowance | None
 
     @property
     def allow(self) -> str:
         """The value of the ``Allow`` header."""
         implied = {"OPTIONS"} | ({"HEAD"} if "GET" in self.methods else set())
         return ", ".join(sorted(self.methods | implied))
+
+    def allowance(self, method: str) -> Allowance | None:
+        """What the request is counted against, if anything."""
+        return self.reads if method in ("GET", "HEAD") else self.writes
 
     def upstream_method(self, method: str) -> str | None:
         """The method to send on: HEAD becomes GET where the service has no HEAD of its own. None: not allowed."""
@@ -54,40 +67,45 @@ def _route(
     idle: float = 30.0,
     total: float = 120.0,
     carried_to: str = "",
+    body: int = _BODY,
+    keyed: bool = False,
+    reads: Allowance | None = None,
+    writes: Allowance | None = CHANGING,
 ) -> Route:
+    audiences = (service, *carried_to.split())
     return Route(
-        path, frozenset(methods.split()), service, public, webhook, idle, total, (service, *carried_to.split())
+        path, frozenset(methods.split()), service, public, webhook, idle, total, audiences, body, keyed, reads, writes
     )
 
 
 ROUTES: tuple[Route, ...] = (
     _route("GET", "/health", OWN, public=True),
-    _route("GET", "/docs", OWN, public=True),
-    _route("GET", "/openapi.json", OWN, public=True),
+    _route("GET", "/docs", OWN, public=True, reads=BROWSING),
+    _route("GET", "/openapi.json", OWN, public=True, reads=BROWSING),
     _route("GET DELETE", "/me", "identity", carried_to="billing"),
     _route("GET POST", "/me/values", "identity"),
     _route("GET PUT", "/me/struggle", "identity"),
     _route("GET PUT", "/me/preferences", "identity"),
     _route("GET", "/me/export", "identity", total=600.0, carried_to="billing media"),
-    _route("GET", "/me/deletions/{id}", "identity", public=True),
-    _route("POST", "/webhooks/clerk", "identity", public=True, webhook=True),
+    _route("GET", "/me/deletions/{id}", "identity", public=True, reads=PLAYING),
+    _route("POST", "/webhooks/clerk", "identity", public=True, webhook=True, writes=NOTIFYING),
     _route("GET", "/me/subscription", "billing"),
-    _route("POST", "/me/subscription/sync", "billing"),
+    _route("POST", "/me/subscription/sync", "billing", body=_SMALL_BODY, writes=SYNCING),
     _route("GET", "/me/subscription/history", "billing"),
-    _route("POST", "/webhooks/revenuecat", "billing", public=True, webhook=True),
-    _route("GET POST", "/sessions", "media"),
+    _route("POST", "/webhooks/revenuecat", "billing", public=True, webhook=True, writes=NOTIFYING),
+    _route("GET POST", "/sessions", "media", keyed=True),
     _route("GET DELETE", "/sessions/{id}", "media"),
-    _route("POST", "/sessions/{id}/events", "media"),
-    _route("POST", "/sessions/{id}/start", "media"),
-    _route("POST", "/sessions/{id}/ensure-audio", "media"),
+    _route("POST", "/sessions/{id}/events", "media", body=_SMALL_BODY),
+    _route("POST", "/sessions/{id}/start", "media", body=_SMALL_BODY),
+    _route("POST", "/sessions/{id}/ensure-audio", "media", body=_SMALL_BODY),
     _route("GET", "/sessions/{id}/playback-bundle", "media"),
     _route("GET", "/jobs/{id}", "media"),
-    _route("POST", "/affirmations/generate", "media", idle=90.0),
+    _route("POST", "/affirmations/generate", "media", idle=90.0, body=_SMALL_BODY, writes=GENERATING),
     _route("GET", "/me/entitlement", "media"),
     _route("GET", "/me/curation", "media"),
     _route("GET POST", "/me/curation/preferences", "media"),
     _route("GET", "/voices", "media"),
-    _route("GET HEAD", "/play/{grant}", "media", public=True),
+    _route("GET HEAD", "/play/{grant}", "media", public=True, reads=PLAYING),
 )
 
 

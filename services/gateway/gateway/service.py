@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from common.internal_tokens import InternalTokenIssuer
 from common.jwks import JwksClient, Keys, StaticKeys
 from common.web.app import RequestContext, create_app
+from gateway.admission import Admission
 from gateway.callers import Callers
 from gateway.clerk import ClerkVerifier
 from gateway.clients import ClientAddresses
@@ -19,6 +20,7 @@ from gateway.docs import docs_page, public_document
 from gateway.edge import Edge
 from gateway.forwarding import Forwarder
 from gateway.freshness import KeptFresh
+from gateway.rate_limits import RateLimits, SharedStorage
 from gateway.routes import ROUTES, Route, RouteTable
 from gateway.settings import GatewaySettings
 
@@ -31,10 +33,13 @@ class Gateway:
     internal_app: FastAPI
     forwarder: Forwarder
     keys: Keys
+    shared: SharedStorage | None
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
         """Opens the pool and begins to keep the issuer's keys fresh. In the event loop that will serve the apps."""
+        if self.shared is not None:
+            await self._open.enter_async_context(self.shared)
         await self._open.enter_async_context(self.forwarder)
         if isinstance(self.keys, JwksClient):
             await self._open.enter_async_context(KeptFresh(self.keys))
@@ -61,12 +66,16 @@ def build_gateway(settings: GatewaySettings, routes: Sequence[Route] = ROUTES) -
         leeway=settings.gateway_token_leeway_seconds,
         development_user=settings.gateway_development_user,
     )
-    forwarder = Forwarder(settings.upstreams, callers, ClientAddresses(settings.trusted_proxies, settings.public_url))
+    storage_url = settings.rate_limit_storage_url
+    shared = SharedStorage(storage_url.get_secret_value()) if storage_url else None
+    addresses = ClientAddresses(settings.trusted_proxies, settings.public_url)
+    admission = Admission(callers, RateLimits(shared.storage if shared else None), addresses)
+    forwarder = Forwarder(settings.upstreams, addresses)
     everyone = settings.entrain_env == "development" and not settings.allowed_origins
     cors = CorsRules(settings.allowed_origins, everyone=everyone)
     https = (settings.public_url or "").startswith("https://")
-    edge = Edge(RouteTable(routes), forwarder, own_pages(), cors, https=https)
-    return Gateway(RequestContext(edge, service="gateway"), internal_pages(issuer, keys), forwarder, keys)
+    edge = Edge(RouteTable(routes), admission, forwarder, own_pages(), cors, https=https)
+    return Gateway(RequestContext(edge, service="gateway"), internal_pages(issuer, keys), forwarder, keys, shared)
 
 
 def clerk_keys(settings: GatewaySettings) -> Keys:

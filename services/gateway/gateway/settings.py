@@ -34,6 +34,14 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _storage_url(value: SecretStr) -> SecretStr:
+    """Valkey speaks the protocol of Redis, and its scheme is written as Redis's for the client library."""
+    scheme, _, rest = value.get_secret_value().partition("://")
+    if scheme not in ("redis", "rediss", "valkey", "valkeys") or not urlsplit(f"//{rest}").hostname:
+        raise ValueError("write redis://, rediss://, valkey:// or valkeys:// and a host")
+    return SecretStr(f"{scheme.replace('valkey', 'redis')}://{rest}")
+
+
 def _publishable_key(value: str) -> str:
     issuer_of_publishable_key(value)
     return value
@@ -102,6 +110,10 @@ class GatewaySettings(Settings):
     public_url: Origin | None = Field(None, description="the address clients see, such as `https://api.example.com`")
     trusted_proxies: Annotated[CommaList, AfterValidator(_networks)] = Field(
         (), description="comma list of addresses or networks whose `X-Forwarded-For` counts"
+    )
+
+    rate_limit_storage_url: Annotated[SecretStr, AfterValidator(_storage_url)] | None = Field(
+        None, description="Valkey or Redis where several gateways count together; without it each counts by itself"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""One way to make an HTTP application: error envelope, request context, body limit, metrics and health."""
+"""One way to make an HTTP application: error envelope, request context, limits of size and time, metrics, health."""
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -29,6 +29,7 @@ from common.observability import (
     new_traceparent,
     valid_request_id,
 )
+from common.web.deadlines import Deadline
 
 MAXIMUM_BODY = 1024 * 1024
 _INTERNAL_ERROR = {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
@@ -92,6 +93,7 @@ def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None =
     for failure in REACHING_FAILED:
         app.add_exception_handler(failure, _unreachable)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Deadline)
     app.add_middleware(RequestContext, service=service)
     add_health(app, checks or {})
     return app
