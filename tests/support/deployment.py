@@ -104,7 +104,12 @@ class Deployment:
         self._open.push_async_callback(_end, child)
 
     async def _start_outside(self) -> None:
-        self.clerk = ClerkStandIn()
+        self.clerk = ClerkStandIn(
+            secret_key=self._secrets.clerk_secret_key,
+            webhook_url=f"{self.url}/webhooks/clerk",
+            webhook_secret=self._secrets.clerk_webhook_secret,
+            background=True,
+        )
         self.store = RevenueCatStandIn(
             api_key=self._secrets.text("revenuecat_api_key"),
             webhook_url=f"{self.url}/webhooks/revenuecat",
@@ -135,6 +140,10 @@ class Deployment:
             "RABBITMQ_URL": self._rabbitmq_url,
             "CLERK_ISSUERS": self.clerk.issuer,
             "CLERK_JWKS_URL": self.clerk.jwks_url,
+            "CLERK_SECRET_KEY": self.clerk.secret_key,
+            "CLERK_API_URL": self.clerk.url,
+            "CLERK_WEBHOOK_SIGNING_SECRETS": self._secrets.clerk_webhook_secret,
+            "CLERK_INSTANCE_ID": self.clerk.instance_id,
             "GATEWAY_SIGNING_KEY": self._secrets.gateway_key,
             "GATEWAY_JWKS_URL": f"http://{LOOPBACK}:{self._ports['gateway'] + 100}/.well-known/jwks.json",
             "PUBLIC_URL": self.url,

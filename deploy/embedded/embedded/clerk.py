@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from common.clock import Clock, utc_now
-from embedded.clerk_users import ClerkUsers, webhook_body
+from embedded.clerk_users import ClerkUsers, session_document, webhook_body
 from embedded.faults import FaultList
 from embedded.kept_files import (
     kept_p256_key,
@@ -44,6 +44,7 @@ from embedded.webhook_signatures import svix_headers
 JWKS_PATH = "/.well-known/jwks.json"
 SUPABASE_PATH = "/auth/v1"
 MANY_KEYS = 20_000
+SESSIONS_REMEMBERED = 100
 
 
 class ClerkStandIn(LocalServer):
@@ -80,6 +81,7 @@ class ClerkStandIn(LocalServer):
         self.supabase_kid: str = state.get("supabase_kid") or str(uuid.uuid4())
         self.instance_id: str = state.get("instance_id") or self.kid
         self.users = ClerkUsers(clock, state)
+        self._sessions: dict[str, list[str]] = {}
         self.webhooks = WebhookSender(
             clock,
             lambda message, body, at: svix_headers(message, body, at, webhook_secret),
@@ -117,7 +119,10 @@ class ClerkStandIn(LocalServer):
         """
         claims = clerk_claims(self.issuer, user_id, self._unix(), seconds)
         plain = {"alg": "RS256", "cat": SESSION_CATEGORY, "kid": self.kid, "typ": "JWT"}
-        return signed_rs256(overridden(plain, header or {}), overridden(claims, overrides), self._clerk_key)
+        signed = overridden(claims, overrides)
+        if isinstance(signed.get("sid"), str):
+            self._sessions[user_id] = [*self._sessions.get(user_id, []), signed["sid"]][-SESSIONS_REMEMBERED:]
+        return signed_rs256(overridden(plain, header or {}), signed, self._clerk_key)
 
     def supabase_token(
         self, user_id: str, seconds: int = 3600, *, header: Mapping[str, Any] | None = None, **overrides: Any
@@ -151,6 +156,13 @@ class ClerkStandIn(LocalServer):
     def delete_user(self, user_id: str) -> dict[str, Any]:
         """Removes the user and sends ``user.deleted``. Raises KeyError for an unknown user."""
         return self._changed("user.deleted", self.users.delete(user_id))
+
+    def sign_out(self, user_id: str) -> list[str]:
+        """Ends the sessions whose tokens were handed out, and sends ``session.ended`` for each; their ids."""
+        ended = list(dict.fromkeys(self._sessions.pop(checked_clerk_user(user_id), [])))
+        for session_id in ended:
+            self._send("session.ended", session_document(session_id, user_id, self._clock()))
+        return ended
 
     async def start(self) -> None:
         await super().start()
@@ -199,9 +211,12 @@ class ClerkStandIn(LocalServer):
 
     def _changed(self, event: str, user: dict[str, Any]) -> dict[str, Any]:
         self._keep()
-        body = webhook_body(event, user, self.instance_id, self._clock())
-        self.webhooks.enqueue(ksuid_like("msg"), event, body)
+        self._send(event, user)
         return user
+
+    def _send(self, event: str, data: Mapping[str, Any]) -> None:
+        body = webhook_body(event, data, self.instance_id, self._clock())
+        self.webhooks.enqueue(ksuid_like("msg"), event, body)
 
     def _many_keys(self) -> web.StreamResponse:
         key = rsa_jwk(self._clerk_key, self.kid)

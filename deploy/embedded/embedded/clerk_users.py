@@ -81,10 +81,27 @@ class ClerkUsers:
         return max(self._milliseconds(), milliseconds + 1)
 
 
-def webhook_body(event: str, user: Mapping[str, Any], instance_id: str, now: datetime) -> str:
-    """The envelope around ``user``, as compact JSON."""
+def session_document(session_id: str, user_id: str, now: datetime) -> dict[str, Any]:
+    """A session that has just ended, as webhooks show it."""
+    at = int(now.timestamp() * 1000)
+    return {
+        "id": session_id,
+        "object": "session",
+        "user_id": user_id,
+        "client_id": ksuid_like("client"),
+        "status": "ended",
+        "last_active_at": at,
+        "expire_at": at,
+        "abandon_at": at,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def webhook_body(event: str, data: Mapping[str, Any], instance_id: str, now: datetime) -> str:
+    """The envelope around ``data``, as compact JSON."""
     envelope = {
-        "data": user,
+        "data": data,
         "event_attributes": {"http_request": {"client_ip": "127.0.0.1", "user_agent": "stand-in"}},
         "instance_id": instance_id,
         "object": "event",

@@ -13,6 +13,7 @@ from embedded.session_tokens import user_id_of
 
 DEFAULT_PORT = 8787
 DEFAULT_DATA = Path("./.data")
+CLERK_ACTIONS = ("sign-up", "change-email", "delete", "sign-out")
 STORE_ACTIONS = ("purchase", "renew", "cancel", "uncancel", "refund", "expire", "billing-issue", "transfer", "retry")
 USER_HELP = "a Clerk id (user_2abc), or a bare name: ada means user_ada; it need not exist yet"
 
@@ -20,8 +21,9 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_commands(subparsers: Subparsers) -> None:
-    """Adds ``token``, ``store``, ``webhook``, ``fault`` and ``parked``; parsed arguments go to ``run_command``."""
+    """Adds ``token``, ``clerk``, ``store``, ``webhook``, ``fault``, ``parked``; arguments go to ``run_command``."""
     _add_token(subparsers)
+    _add_clerk(subparsers)
     _add_store(subparsers)
     _add_webhook(subparsers)
     _add_fault(subparsers)
@@ -48,6 +50,19 @@ def _add_token(subparsers: Subparsers) -> None:
     parser.add_argument("--seconds", type=int, help="how long it is valid: 60 by default, 3600 from supabase")
     parser.add_argument("--issuer", choices=("clerk", "supabase"), default="clerk")
     _add_place(parser, _token)
+
+
+def _add_clerk(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "clerk",
+        help="sign up, change the address, delete, sign out … at the identity provider",
+        description="Changes a user at the identity provider, sends the signed webhooks, prints how they were received.",
+    )
+    parser.add_argument("action", choices=CLERK_ACTIONS, help="sign-out ends every session a token was printed for")
+    parser.add_argument("user_id", metavar="USER_ID", help=USER_HELP)
+    parser.add_argument("email", metavar="EMAIL", nargs="?", help="change-email: the new one; sign-up: ada@example.com")
+    parser.set_defaults(complain=parser.error)
+    _add_place(parser, _clerk)
 
 
 def _add_store(subparsers: Subparsers) -> None:
@@ -109,6 +124,16 @@ async def _token(args: argparse.Namespace) -> int:
     user_id = user_id_of(args.user_id) if args.issuer == "clerk" else args.user_id
     body = {"userId": user_id, "seconds": args.seconds, "issuer": args.issuer}
     print((await _call(args, "/token", body))["token"])
+    return 0
+
+
+async def _clerk(args: argparse.Namespace) -> int:
+    if args.action == "change-email" and not args.email:
+        args.complain("clerk change-email needs USER_ID and EMAIL")
+    body = {"userId": user_id_of(args.user_id), "email": args.email}
+    answer = await _call(args, f"/clerk/{args.action}", body)
+    for delivery in answer["deliveries"]:
+        print(_told(delivery))
     return 0
 
 

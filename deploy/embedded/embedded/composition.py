@@ -59,6 +59,7 @@ class Product:
         self.store: RevenueCatStandIn
         self.edge: EdgeStandIn
         self._media: dict[str, str] = {}
+        self._ports = dict(zip(databases.SERVICES, free_ports(len(databases.SERVICES)), strict=True))
 
     @property
     def url(self) -> str:
@@ -104,7 +105,13 @@ class Product:
     async def _start_outside(self) -> None:
         """What production reaches over the internet."""
         secrets, outside = self._secrets, self._data / "outside"
-        self.clerk = ClerkStandIn(outside)
+        self.clerk = ClerkStandIn(
+            outside,
+            secret_key=secrets.clerk_secret_key,
+            webhook_url=f"{self.url}/webhooks/clerk",
+            webhook_secret=secrets.clerk_webhook_secret,
+            background=True,
+        )
         self.store = RevenueCatStandIn(
             data_dir=outside,
             api_key=secrets.text("revenuecat_api_key"),
@@ -129,7 +136,17 @@ class Product:
         keys = public_keys_document(InternalTokenIssuer(private_key_from_pem(self._secrets.gateway_key)))
         shared: dict[str, Any] = {"gateway_public_keys": keys, "gateway_jwks_url": None, "database_direct_url": None}
         secrets = self._secrets
-        identity = IdentitySettings(**shared, database_url=urls["identity"], **_mode())
+        identity = IdentitySettings(
+            **shared,
+            **_mode(),
+            database_url=urls["identity"],
+            clerk_secret_key=secrets.clerk_secret_key,
+            clerk_api_url=self.clerk.url,
+            clerk_webhook_signing_secrets=(secrets.clerk_webhook_secret,),
+            clerk_instance_id=self.clerk.instance_id,
+            billing_url=self._origin("billing"),
+            media_url=self._origin("media"),
+        )
         billing = BillingSettings(
             **shared,
             **_mode(),
@@ -156,15 +173,17 @@ class Product:
     async def _start_services(self, services: dict[str, Service], bus_url: str) -> None:
         """Consumers first: what the relays publish finds its queues."""
         bus = await self._open.enter_async_context(PostgresBus(bus_url))
-        ports = {}
         for name, service in services.items():
             await self._open.enter_async_context(service.opened())
             await self._open.enter_async_context(Worker(service, bus))
-            server = HttpServer(service.app, HOST, 0, drain_seconds=DRAIN_SECONDS)
+            server = HttpServer(service.app, HOST, self._ports[name], drain_seconds=DRAIN_SECONDS)
             await self._open.enter_async_context(server)
-            ports[name] = server.port
-        await self._start_gateway({f"{name}_url": f"http://{HOST}:{port}" for name, port in ports.items()})
-        self._tell(f"gateway at {self.url}, before " + ", ".join(f"{name} :{port}" for name, port in ports.items()))
+        await self._start_gateway({f"{name}_url": self._origin(name) for name in services})
+        before = ", ".join(f"{name} :{port}" for name, port in self._ports.items())
+        self._tell(f"gateway at {self.url}, before {before}")
+
+    def _origin(self, name: str) -> str:
+        return f"http://{HOST}:{self._ports[name]}"
 
     async def _start_gateway(self, upstreams: dict[str, Any]) -> None:
         settings = GatewaySettings(

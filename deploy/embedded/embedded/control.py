@@ -8,7 +8,7 @@ import base64
 import binascii
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from embedded.local_server import LocalServer, bearer_token
 from embedded.revenuecat import RevenueCatStandIn
 from embedded.session_tokens import WrongUserId
 from embedded.store_ledger import Event, StoreRefusal
-from embedded.webhook_sender import Attempt
+from embedded.webhook_sender import Attempt, WebhookSender
 
 FIRST_ATTEMPT_SECONDS = 15.0
 LARGEST_BODY = 8 * 1024 * 1024
@@ -59,8 +59,8 @@ def control_app(
     faults: Mapping[str, FaultList] | None = None,
     bus_url: str = "",
 ) -> web.Application:
-    """Routes ``/token``, ``/store/<action>``, ``/webhook``, ``/fault``, ``/bus``. ``faults`` adds parts to clerk and
-    store; ``bus_url`` is where the messages of this run are.
+    """Routes ``/token``, ``/clerk/<action>``, ``/store/<action>``, ``/webhook``, ``/fault``, ``/bus``. ``faults`` adds
+    parts to clerk and store; ``bus_url`` is where the messages of this run are.
     """
 
     async def bus(_: Body) -> dict[str, Any]:
@@ -75,19 +75,78 @@ def control_app(
         "/fault": weather.fault,
         "/bus": bus,
     }
+    routes |= {f"/clerk/{action}": people.action(action) for action in people.actions}
     routes |= {f"/store/{action}": shop.action(action) for action in shop.actions}
     routes["/store/retry"] = shop.retry
     for path, answer in routes.items():
         app.router.add_post(path, _door(answer, secret))
-    app.on_cleanup.append(shop.close)
+    app.on_cleanup += [people.sending.close, shop.sending.close]
     return app
 
 
+class Sending:
+    """Hands out a sender's webhooks and tells how they fared."""
+
+    def __init__(self, sender: WebhookSender) -> None:
+        self._sender = sender
+        self._begun: set[asyncio.Task[list[Attempt]]] = set()
+
+    async def outcomes(self, messages: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Of messages by id and type. Waits for the first attempts, though not as long as a receiver may take: sending
+        goes on by itself.
+        """
+        sending = asyncio.create_task(self._sender.deliver_due())
+        self._begun.add(sending)
+        sending.add_done_callback(self._begun.discard)
+        await asyncio.wait({sending}, timeout=FIRST_ATTEMPT_SECONDS)
+        tried = {attempt.message_id: attempt for attempt in self._sender.history}
+        return [_outcome(message_id, kind, tried.get(message_id)) for message_id, kind in messages]
+
+    async def close(self, _: web.Application) -> None:
+        """Gives up waiting for receivers that have not answered; their messages stay with the sender."""
+        for sending in self._begun:
+            sending.cancel()
+        await asyncio.gather(*self._begun, return_exceptions=True)
+
+
+def _outcome(message_id: str, kind: str, attempt: Attempt | None) -> dict[str, Any]:
+    if attempt is not None:
+        return attempt.as_json()
+    known = {"id": message_id, "type": kind, "status": None, "accepted": False, "nextAttemptAt": None}
+    return {**known, "problem": "not delivered yet"}
+
+
 class People:
-    """Signs people in."""
+    """Signs people up, in and out, and tells how the webhooks of it fared."""
 
     def __init__(self, clerk: ClerkStandIn) -> None:
         self._clerk = clerk
+        self.sending = Sending(clerk.webhooks)
+        self.actions: dict[str, Callable[[Body], object]] = {
+            "sign-up": self._sign_up,
+            "change-email": lambda body: clerk.change_email(_text(body, "userId"), _text(body, "email")),
+            "delete": lambda body: clerk.delete_user(_text(body, "userId")),
+            "sign-out": lambda body: clerk.sign_out(_text(body, "userId")),
+        }
+
+    def _sign_up(self, body: Body) -> None:
+        if _text(body, "userId") in self._clerk.users.deleted:
+            raise Unfit("this user was deleted, and no id is given twice: sign up under another")
+        self._clerk.sign_up(_text(body, "userId"), body.get("email"))
+
+    def action(self, name: str) -> Answer:
+        """``{userId, email?}`` → ``{deliveries: [...]}``, one for each webhook."""
+
+        async def act(body: Body) -> dict[str, Any]:
+            before = {delivery.message_id for delivery in self._clerk.webhooks.waiting}
+            try:
+                self.actions[name](body)
+            except KeyError:
+                raise Unfit(f"{_text(body, 'userId')} has not signed up, or is deleted") from None
+            made = [each for each in self._clerk.webhooks.waiting if each.message_id not in before]
+            return {"deliveries": await self.sending.outcomes((each.message_id, each.kind) for each in made)}
+
+        return act
 
     async def token(self, body: Body) -> dict[str, Any]:
         """``{userId, seconds?, issuer?}`` → ``{token}``. A Clerk user who is new signs up first; one who was deleted
@@ -108,7 +167,7 @@ class Shop:
 
     def __init__(self, store: RevenueCatStandIn) -> None:
         self._store = store
-        self._sending: set[asyncio.Task[list[Attempt]]] = set()
+        self.sending = Sending(store.webhooks)
         self.actions: dict[str, Callable[[Body], list[Event]]] = {
             "purchase": self._purchase,
             "renew": lambda body: store.renew(_text(body, "userId"), body.get("productId")),
@@ -124,7 +183,8 @@ class Shop:
         """``{userId, productId?, otherId?, trialDays?, sandbox?}`` → ``{deliveries: [...]}``, one for each webhook."""
 
         async def act(body: Body) -> dict[str, Any]:
-            return {"deliveries": await self._outcomes(self.actions[name](body))}
+            events = self.actions[name](body)
+            return {"deliveries": await self.sending.outcomes((event["id"], event["type"]) for event in events)}
 
         return act
 
@@ -141,12 +201,6 @@ class Shop:
             raise Unfit("body is not base64") from None
         return (await self._store.send_body(content)).as_json()
 
-    async def close(self, _: web.Application) -> None:
-        """Gives up waiting for receivers that have not answered; their messages stay with the store."""
-        for sending in self._sending:
-            sending.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
-
     def _purchase(self, body: Body) -> list[Event]:
         options: dict[str, Any] = {"sandbox": bool(body.get("sandbox"))}
         if body.get("trialDays"):
@@ -154,21 +208,6 @@ class Shop:
         if body.get("productId"):
             options["product_id"] = _text(body, "productId")
         return self._store.purchase(_text(body, "userId"), **options)
-
-    async def _outcomes(self, events: list[Event]) -> list[dict[str, Any]]:
-        """Waits for the first attempts, though not as long as a receiver may take: sending goes on by itself."""
-        sending = asyncio.create_task(self._store.deliver_due())
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        await asyncio.wait({sending}, timeout=FIRST_ATTEMPT_SECONDS)
-        tried = {attempt.message_id: attempt for attempt in self._store.webhooks.history}
-        return [self._outcome(event, tried.get(event["id"])) for event in events]
-
-    def _outcome(self, event: Event, attempt: Attempt | None) -> dict[str, Any]:
-        if attempt is not None:
-            return attempt.as_json()
-        known = {"id": event["id"], "type": event["type"], "status": None, "accepted": False, "nextAttemptAt": None}
-        return {**known, "problem": "not delivered yet"}
 
 
 class Weather:

@@ -1,5 +1,6 @@
 """The secrets of one data directory: made on first use, kept in a file only its owner reads."""
 
+import base64
 import secrets
 from pathlib import Path
 
@@ -14,6 +15,7 @@ _TEXTS = (
     "webhook_authorization",
     "webhook_secret",
     "clerk_webhook",
+    "clerk_api",
     "control",
 )
 CDN_KEY_ID = "KEMBEDDEDEDGE1"
@@ -35,3 +37,12 @@ class KeptSecrets:
 
     def text(self, name: str) -> str:
         return self._texts[name]
+
+    @property
+    def clerk_webhook_secret(self) -> str:
+        """As Clerk's dashboard shows it."""
+        return "whsec_" + base64.b64encode(bytes.fromhex(self.text("clerk_webhook"))).decode()
+
+    @property
+    def clerk_secret_key(self) -> str:
+        return "sk_test_" + self.text("clerk_api")

@@ -1,12 +1,26 @@
 """Bodies on the wire."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from common.web.app import Instant, WireModel
 from common.web.text import SCRIPT_BLANKS, Text, storable, utf16_length
-from identity.models import ChosenValue, User, UserValue
+from identity.models import (
+    STORES,
+    ChosenValue,
+    Deletion,
+    EndedSession,
+    Link,
+    Receipt,
+    ReceiptStatus,
+    Store,
+    Tombstone,
+    User,
+    UserValue,
+)
+from identity.preferences import PreferencesV3
 
 MOST_VALUES = 50
 LONGEST_STRUGGLE = 200
@@ -92,3 +106,129 @@ class StruggleStored(WireModel):
 
     success: Literal[True] = True
     struggle: str | None
+
+
+class Stored(WireModel):
+    ok: Literal[True] = True
+    duplicate: bool
+
+
+class StillBilling(WireModel):
+    """A subscription that deleting the account does not end: only the user can, at the store."""
+
+    store: str | None = None
+    product: str | None = None
+    renews_at: Instant | None = None
+    management_url: str | None = None
+
+
+class DeletionStarted(WireModel):
+    deletion_id: str
+    """Whoever knows it may follow the deletion: keep it, the account can no longer sign in."""
+    status: Literal["pending", "completed"]
+    subscription: StillBilling | None = None
+
+
+class ReceiptView(WireModel):
+    store: Store
+    status: ReceiptStatus
+    counts: dict[str, int]
+    """What was erased there, by kind."""
+    attempts: int | None = None
+    problem: str | None = None
+    """Why the last attempt failed; it is tried again, for as long as it takes."""
+    next_attempt_at: Instant | None = None
+    completed_at: Instant | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> "ReceiptView":
+        failing = receipt.problem is not None
+        return cls.model_validate(
+            {
+                "store": receipt.store,
+                "status": receipt.status,
+                "counts": receipt.counts,
+                "attempts": receipt.attempts if failing else None,
+                "problem": receipt.problem,
+                "next_attempt_at": receipt.due_at if failing else None,
+                "completed_at": receipt.completed_at,
+            }
+        )
+
+
+class DeletionView(WireModel):
+    deletion_id: str
+    status: Literal["pending", "completed"]
+    requested_at: Instant
+    completed_at: Instant | None = None
+    receipts: list[ReceiptView]
+
+    @classmethod
+    def of(cls, deletion: Deletion, receipts: Sequence[Receipt]) -> "DeletionView":
+        by_store = {receipt.store: receipt for receipt in receipts}
+        return cls(
+            deletion_id=deletion.id,
+            status=deletion.status,
+            requested_at=deletion.requested_at,
+            completed_at=deletion.completed_at,
+            receipts=[ReceiptView.of(by_store[store]) for store in STORES],
+        )
+
+
+class SubjectUser(WireModel):
+    user_id: str
+
+
+class SignedOutSession(WireModel):
+    session_id: str
+    ended_at: Instant
+
+    @classmethod
+    def of(cls, session: EndedSession) -> "SignedOutSession":
+        return cls(session_id=session.session_id, ended_at=session.ended_at)
+
+
+class DeletedUser(WireModel):
+    user_id: str
+    deleted_at: Instant
+
+    @classmethod
+    def of(cls, tombstone: Tombstone) -> "DeletedUser":
+        return cls(user_id=tombstone.user_id, deleted_at=tombstone.deleted_at)
+
+
+class SignOuts(WireModel):
+    sessions: list[SignedOutSession]
+    users: list[DeletedUser]
+
+
+class LinkView(WireModel):
+    issuer: str
+    subject: str
+    created_at: Instant
+
+    @classmethod
+    def of(cls, link: Link) -> "LinkView":
+        return cls(issuer=link.issuer, subject=link.subject, created_at=link.created_at)
+
+
+class HeldHere(WireModel):
+    """Everything identity holds about a user."""
+
+    user: MeView
+    updated_at: Instant
+    struggle: str | None = None
+    values: list[ValueView]
+    preferences: PreferencesV3 | None = None
+    links: list[LinkView]
+    ended_sessions: list[SignedOutSession]
+
+
+class ExportView(WireModel):
+    """Everything held about a user, from every service."""
+
+    exported_at: Instant
+    user_id: str
+    identity: HeldHere
+    billing: dict[str, Any]
+    media: dict[str, Any]

@@ -1,10 +1,44 @@
 """What identity reads from its environment."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
 
-from common.settings import DatabaseSettings, read_as
+from pydantic import Field, SecretStr, StringConstraints, model_validator
+
+from common.settings import DatabaseSettings, SecretList, read_as
+from identity.svix import SvixProof
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+$")]
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class IdentitySettings(DatabaseSettings):
     model_config = read_as("identity")
     service: ClassVar[str] = "identity"
+
+    clerk_secret_key: SecretStr | None = Field(
+        None, description="`sk_live_…` or `sk_test_…`: reads users' addresses and deletes users at Clerk"
+    )
+    clerk_api_url: Origin = Field("https://api.clerk.com", description="where Clerk's Backend API is, without `/v1`")
+    clerk_webhook_signing_secrets: SecretList = Field(
+        (), description="signing secrets of the webhook, `whsec_…`; several while rotating. Without one none is taken"
+    )
+    clerk_instance_id: Annotated[str, StringConstraints(pattern=r"^ins_[A-Za-z0-9]{1,64}$")] | None = Field(
+        None, description="`ins_…`: webhooks of any other Clerk instance are refused"
+    )
+    billing_url: Origin = Field("http://127.0.0.1:8702", description="where billing answers")
+    media_url: Origin = Field("http://127.0.0.1:8703", description="where media answers")
+
+    @model_validator(mode="after")
+    def _can_tell_who_sends(self) -> Self:
+        try:
+            self.webhook_proof()
+        except ValueError as error:
+            raise ValueError(f"CLERK_WEBHOOK_SIGNING_SECRETS: {error}") from None
+        api = urlsplit(self.clerk_api_url)
+        if self.clerk_secret_key and api.scheme != "https" and api.hostname not in _LOOPBACK:
+            raise ValueError("CLERK_API_URL must be https: the secret key is sent there")
+        return self
+
+    def webhook_proof(self) -> SvixProof:
+        return SvixProof([secret.get_secret_value() for secret in self.clerk_webhook_signing_secrets])
