@@ -56,7 +56,7 @@ def _add_clerk(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "clerk",
         help="sign up, change the address, delete, sign out … at the identity provider",
-        description="Changes a user at the identity provider, sends the signed webhooks, prints how they were received.",
+        description="Changes a user at the identity provider, sends the signed webhooks, prints how each fared.",
     )
     parser.add_argument("action", choices=CLERK_ACTIONS, help="sign-out ends every session a token was printed for")
     parser.add_argument("user_id", metavar="USER_ID", help=USER_HELP)

@@ -80,7 +80,7 @@ def control_app(
     routes["/store/retry"] = shop.retry
     for path, answer in routes.items():
         app.router.add_post(path, _door(answer, secret))
-    app.on_cleanup += [people.sending.close, shop.sending.close]
+    app.on_cleanup.extend([people.sending.close, shop.sending.close])
     return app
 
 

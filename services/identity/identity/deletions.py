@@ -13,6 +13,7 @@ from datetime import timedelta
 from sqlalchemy import delete, literal, select, text, tuple_, update
 from sqlmodel import col
 
+from common.contracts.identity import SessionEnded
 from common.db.uow import UnitOfWork
 from common.errors import PermanentError, Unauthorized
 from identity import queries
@@ -38,7 +39,10 @@ LEASE = timedelta(seconds=20)
 FIRST_RETRY, LONGEST_RETRY = 2.0, 900.0
 """Seconds between attempts to delete the user at the provider: doubled each time, and never given up."""
 _WAKE = text("SELECT pg_notify(:channel, '')")
-_FORGET_EVENTS = text("DELETE FROM identity.outbox WHERE subject = :user_id AND published_at IS NOT NULL")
+_FORGET_EVENTS = text("""
+    DELETE FROM identity.outbox WHERE published_at IS NOT NULL
+    AND (subject = :user_id OR (type = :ended AND CAST(body AS jsonb) -> 'data' ->> 'userId' = :user_id))
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ async def complete_receipt(
     if deletion.completed_at is None:
         deletion.completed_at = uow.now
     # what was announced of the user has arrived everywhere
-    await uow.session.execute(_FORGET_EVENTS, {"user_id": user_id})
+    await uow.session.execute(_FORGET_EVENTS, {"user_id": user_id, "ended": SessionEnded.type})
 
 
 async def claim_provider_deletion(uow: UnitOfWork) -> ProviderDeletion | None:

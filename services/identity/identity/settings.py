@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from common.settings import DatabaseSettings, SecretList, read_as
-from identity.svix import SvixProof
+from identity.svix import SHORTEST_SECRET, SvixProof, key_of
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+$")]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -32,9 +32,11 @@ class IdentitySettings(DatabaseSettings):
     @model_validator(mode="after")
     def _can_tell_who_sends(self) -> Self:
         try:
-            self.webhook_proof()
+            keys = [key_of(secret.get_secret_value()) for secret in self.clerk_webhook_signing_secrets]
         except ValueError as error:
             raise ValueError(f"CLERK_WEBHOOK_SIGNING_SECRETS: {error}") from None
+        if any(len(key) < SHORTEST_SECRET for key in keys):
+            raise ValueError(f"CLERK_WEBHOOK_SIGNING_SECRETS must hold at least {SHORTEST_SECRET} bytes each")
         api = urlsplit(self.clerk_api_url)
         if self.clerk_secret_key and api.scheme != "https" and api.hostname not in _LOOPBACK:
             raise ValueError("CLERK_API_URL must be https: the secret key is sent there")
