@@ -32,7 +32,7 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class ExportBroke(Exception):
-    """A service stopped amid its part: the document is left unfinished, so that whoever reads it notices."""
+    """A service stopped amid its part."""
 
 
 async def held_here(uow: UnitOfWork, user: User) -> HeldHere:
@@ -115,6 +115,12 @@ class ExportResponse(StreamingResponse):
             "Content-Disposition": 'attachment; filename="entrain-export.json"',
         }
         super().__init__(_document(head, parts), media_type="application/json", headers=headers)
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except ExportBroke:
+            return  # unfinished: the server closes the socket instead of ending the body, and whoever reads it notices
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
