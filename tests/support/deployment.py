@@ -62,6 +62,15 @@ class Deployment:
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self._ports['gateway']}"
 
+    @property
+    def database_url(self) -> str:
+        """Of a superuser, who sees every schema."""
+        return self._postgres.url(self._database)
+
+    @property
+    def _database(self) -> str:
+        return self._bucket.replace("-", "_")
+
     async def __aenter__(self) -> "Deployment":
         try:
             await self._start()
@@ -84,7 +93,7 @@ class Deployment:
 
     async def _start(self) -> None:
         self._ports = dict(zip((*SERVICES, "gateway"), _spaced_ports(4), strict=True))
-        urls = await databases.prepare(self._postgres, self._secrets, name=self._bucket.replace("-", "_"))
+        urls = await databases.prepare(self._postgres, self._secrets, name=self._database)
         await self._start_outside()
         self.environment = self._environment(urls)
         await asyncio.gather(*(self.run(name, "migrate") for name in SERVICES))

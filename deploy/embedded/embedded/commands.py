@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from common.messaging.parking import add_parked, manage_parked
+from embedded.local_server import LOOPBACK
 from embedded.running_product import ControlRefused, NotRunning, call_control
 from embedded.session_tokens import user_id_of
 
 DEFAULT_PORT = 8787
+LEAVING_SECONDS = 600
 DEFAULT_DATA = Path("./.data")
 CLERK_ACTIONS = ("sign-up", "change-email", "delete", "sign-out")
 STORE_ACTIONS = ("purchase", "renew", "cancel", "uncancel", "refund", "expire", "billing-issue", "transfer", "retry")
@@ -21,9 +23,10 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_commands(subparsers: Subparsers) -> None:
-    """Adds ``token``, ``clerk``, ``store``, ``webhook``, ``fault``, ``parked``; arguments go to ``run_command``."""
+    """Adds the commands named in the module's functions; parsed arguments go to ``run_command``."""
     _add_token(subparsers)
     _add_clerk(subparsers)
+    _add_leave(subparsers)
     _add_store(subparsers)
     _add_webhook(subparsers)
     _add_fault(subparsers)
@@ -63,6 +66,17 @@ def _add_clerk(subparsers: Subparsers) -> None:
     parser.add_argument("email", metavar="EMAIL", nargs="?", help="change-email: the new one; sign-up: ada@example.com")
     parser.set_defaults(complain=parser.error)
     _add_place(parser, _clerk)
+
+
+def _add_leave(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "leave",
+        help="play a whole life up to the deletion of the account, and print its receipts",
+        description="Signs up, buys pro, writes a session, exports everything, deletes the account and prints each "
+        "store's receipt. The user must be new.",
+    )
+    parser.add_argument("user_id", metavar="USER_ID", help=USER_HELP)
+    _add_place(parser, _leave)
 
 
 def _add_store(subparsers: Subparsers) -> None:
@@ -135,6 +149,39 @@ async def _clerk(args: argparse.Namespace) -> int:
     for delivery in answer["deliveries"]:
         print(_told(delivery))
     return 0
+
+
+async def _leave(args: argparse.Namespace) -> int:
+    # imported here: the other commands need nothing of what listens to audio, and answer at once
+    from embedded.journey import JourneyFailed
+    from embedded.leaving import Leaving
+
+    user_id = user_id_of(args.user_id)
+    token = (await _call(args, "/token", {"userId": user_id, "seconds": LEAVING_SECONDS}))["token"]
+    port = getattr(args, "port", None) or DEFAULT_PORT
+    try:
+        await Leaving(f"http://{LOOPBACK}:{port}", _Person(args, token), tell=print).leave(user_id)
+    except JourneyFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    return 0
+
+
+class _Person:
+    """Acts outside through the control API of the running product."""
+
+    def __init__(self, args: argparse.Namespace, token: str) -> None:
+        self._args = args
+        self._token = token
+
+    def token(self, user_id: str) -> str:
+        return self._token
+
+    async def purchase(self, user_id: str) -> None:
+        await _call(self._args, "/store/purchase", {"userId": user_id})
+
+    async def refund(self, user_id: str) -> None:
+        await _call(self._args, "/store/refund", {"userId": user_id})
 
 
 async def _store(args: argparse.Namespace) -> int:
