@@ -1,4 +1,4 @@
-"""A user is deleted from the product as production runs it: receipts of every store, and nothing left in any of them."""
+"""A user is deleted from the product as production runs it: a receipt of every store, and nothing left in any."""
 
 import json
 from pathlib import Path

@@ -106,7 +106,7 @@ class World:
 async def world(tmp_path: Path, database_url: str, rabbitmq_url: str) -> AsyncIterator[World]:
     async with ClerkStandIn() as clerk, RabbitBus(rabbitmq_url, name="test") as bus:
         clerk.sign_up("user_1")
-        settings = {"clerk_secret_key": clerk.secret_key, "clerk_api_url": clerk.url}
+        settings: dict[str, Any] = {"clerk_secret_key": clerk.secret_key, "clerk_api_url": clerk.url}
         environment = {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")},
             "PYTHONDONTWRITEBYTECODE": "1",

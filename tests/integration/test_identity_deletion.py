@@ -9,7 +9,7 @@ import pytest
 from common.auth import Caller
 from common.contracts import billing, media
 from common.errors import PermanentError
-from tests.support.callers import NOBODY, Answer
+from tests.support.callers import NOBODY
 from tests.support.identity import Identity, identity_and_clerk
 from tests.support.other_services import OtherService
 
@@ -92,8 +92,12 @@ async def test_each_store_reports_and_the_last_one_completes_the_deletion(world:
     await settle_in(world)
     deletion_id = await deleted(world)
     await world.rows("UPDATE identity.outbox SET published_at = now()")
-    for store, counts in [("media", {"sessions": 3}), ("billing", {"webhooks": 2}), ("storage", {"objects": 9})]:
-        await world.deliver(erased(deletion_id, store, **counts), times=2)
+    for report in (
+        erased(deletion_id, "media", sessions=3),
+        erased(deletion_id, "billing", webhooks=2),
+        erased(deletion_id, "storage", objects=9),
+    ):
+        await world.deliver(report, times=2)
     await world.deliver(erased(deletion_id, "revenuecat"))
     assert (await followed(world, deletion_id))["status"] == "pending"
     assert await world.provider.step() is not None
@@ -169,7 +173,7 @@ async def test_changes_and_the_deletion_at_once_leave_nothing_behind(world: Iden
         user = world.api.signed_in_as(f"user_{number}")
         await user.get("/me/values")
         profile = {"id": f"user_{number}", "updated_at": 5, "email_addresses": [], "primary_email_address_id": None}
-        answers: list[Answer] = await asyncio.gather(
+        answers = await asyncio.gather(
             user.post("/me/values", VALUES),
             user.delete("/me"),
             user.put("/me/struggle", {"struggle": "all at once"}),

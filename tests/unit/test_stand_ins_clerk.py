@@ -167,6 +167,24 @@ async def test_user_changes_are_sent_as_signed_webhooks() -> None:
         assert one.headers["svix-signature"] == expected["svix-signature"]
 
 
+async def test_signing_out_ends_the_sessions_tokens_were_made_for_and_tells_of_each() -> None:
+    async with (
+        WebhookReceiver() as receiver,
+        ClerkStandIn(webhook_url=receiver.address, webhook_secret=SVIX_SECRET) as clerk,
+    ):
+        tokens = [clerk.session_token("user_2abc") for _ in range(2)]
+        other = jwt.get_unverified_claims(clerk.session_token("user_2other"))["sid"]
+        ended = clerk.sign_out("user_2abc")
+        await clerk.webhooks.deliver_due()
+        assert clerk.sign_out("user_2abc") == []
+    bodies = [json.loads(one.body) for one in receiver.received]
+    assert ended == [jwt.get_unverified_claims(token)["sid"] for token in tokens]
+    assert [(body["type"], body["data"]["id"], body["data"]["user_id"]) for body in bodies] == [
+        ("session.ended", session_id, "user_2abc") for session_id in ended
+    ]
+    assert other not in ended
+
+
 @pytest.mark.parametrize(
     "kind,status,content_type",
     [

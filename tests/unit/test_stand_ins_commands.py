@@ -18,6 +18,7 @@ from embedded.running_product import Run, find_run, forget_run, record_run
 from tests.support.webhook_receiver import WebhookReceiver
 
 PORT = 18787
+SVIX_SECRET = "whsec_plJ3nmyCDGBKInavdOK15jsl"
 
 
 class Product:
@@ -39,7 +40,7 @@ async def product(tmp_path: Path, notes: None) -> AsyncIterator[Product]:
     data = tmp_path / "data"
     async with (
         WebhookReceiver() as receiver,
-        ClerkStandIn() as clerk,
+        ClerkStandIn(webhook_url=receiver.address, webhook_secret=SVIX_SECRET, background=True) as clerk,
         RevenueCatStandIn(webhook_url=receiver.address, webhook_secret="s", background=True) as store,
         ControlServer(clerk, store, "secret of this run") as control,
     ):
@@ -78,6 +79,38 @@ async def test_token_of_the_second_issuer(product: Product, capsys: pytest.Captu
     assert await command("token", user_id, "--issuer", "supabase") == 0
     claims = jwt.get_unverified_claims(capsys.readouterr().out.strip())
     assert (claims["sub"], claims["iss"]) == (user_id, f"{product.clerk.url}/auth/v1")
+
+
+async def test_clerk_changes_users_and_tells_how_each_webhook_was_received(
+    product: Product, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product.receiver.statuses = [200, 503]
+    assert await command("clerk", "sign-up", "ada") == 0
+    assert await command("clerk", "change-email", "ada", "lovelace@example.com") == 0
+    created, updated = capsys.readouterr().out.splitlines()
+    assert created.startswith("user.created ")
+    assert created.endswith(": 200")
+    assert ": 503, next attempt at " in updated
+    await command("token", "ada")
+    capsys.readouterr()
+    assert await command("clerk", "sign-out", "ada") == 0
+    assert capsys.readouterr().out.startswith("session.ended ")
+    assert await command("clerk", "delete", "ada") == 0
+    assert capsys.readouterr().out.startswith("user.deleted ")
+    assert product.clerk.users.get("user_ada") is None
+
+
+async def test_what_clerk_cannot_do_is_refused_with_the_reason(
+    product: Product, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await command("clerk", "delete", "nobody") == 1
+    assert "user_nobody has not signed up" in capsys.readouterr().err
+    await command("clerk", "sign-up", "ada")
+    await command("clerk", "delete", "ada")
+    assert await command("clerk", "sign-up", "ada") == 1
+    assert "no id is given twice" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        await command("clerk", "change-email", "ada")
 
 
 async def test_an_id_that_cannot_be_is_refused_with_the_reason(
