@@ -108,7 +108,7 @@ class StruggleStored(WireModel):
     struggle: str | None
 
 
-class Stored(WireModel):
+class WebhookTaken(WireModel):
     ok: Literal[True] = True
     duplicate: bool
 

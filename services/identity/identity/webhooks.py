@@ -14,7 +14,7 @@ from identity import commands
 from identity.clerk_events import KNOWN_TYPES, Notice, SignedOut, UserGone, read_webhook
 from identity.deletions import delete_account
 from identity.models import Profile
-from identity.schemas import Stored
+from identity.schemas import WebhookTaken
 from identity.svix import SvixProof
 
 WEBHOOKS = Counter("identity_webhooks_total", "Webhooks of the identity provider", ["type", "outcome"])
@@ -41,13 +41,13 @@ async def _proven(request: Request) -> Notice:
 
 
 @router.post("/webhooks/clerk")
-async def clerk(notice: Annotated[Notice, Depends(_proven)], uow: Transaction) -> Stored:
+async def clerk(notice: Annotated[Notice, Depends(_proven)], uow: Transaction) -> WebhookTaken:
     """Takes the event in one transaction and answers 200 once it is safe; what was seen before changes nothing."""
     first = await commands.first_webhook(uow, notice.id, notice.type)
     outcome = await _take(uow, notice) if first else "duplicate"
     WEBHOOKS.labels(notice.type if notice.type in KNOWN_TYPES else "other", outcome).inc()
     log.info("webhook", message_id=notice.id, type=notice.type, outcome=outcome)
-    return Stored(duplicate=not first)
+    return WebhookTaken(duplicate=not first)
 
 
 async def _take(uow: UnitOfWork, notice: Notice) -> str:
