@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from common.auth import Caller
 from common.contracts import billing, media
 from common.errors import PermanentError
+from identity.jobs import measure_for_ever
 from tests.support.callers import NOBODY
+from tests.support.event_ledger import until
 from tests.support.identity import Identity, identity_and_clerk
 from tests.support.other_services import OtherService
 
@@ -133,6 +136,21 @@ async def test_reports_that_come_at_once_complete_it_once(world: Identity) -> No
     stores = ("billing", "revenuecat", "media", "storage")
     await asyncio.gather(*(world.deliver(erased(deletion_id, store)) for store in stores))
     assert (await followed(world, deletion_id))["status"] == "completed"
+
+
+async def test_open_deletions_and_their_age_are_measured(world: Identity) -> None:
+    await deleted(world)
+    world.clock.forward(minutes=5)
+    await world.api.signed_in_as("user_2").delete("/me")
+    measuring = asyncio.create_task(measure_for_ever(world.service.database))
+
+    async def measured() -> bool:
+        return REGISTRY.get_sample_value("identity_deletions_open") == 2
+
+    await until(measured)
+    measuring.cancel()
+    await asyncio.gather(measuring, return_exceptions=True)
+    assert REGISTRY.get_sample_value("identity_deletions_oldest_seconds") == 300
 
 
 async def test_asking_again_is_the_same_deletion(world: Identity) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 
+from identity.settings import IdentitySettings
 from identity.svix import NotFromClerk, SvixProof
 from tests.support.identity import settings
 
@@ -196,6 +197,20 @@ def test_what_is_no_secret_is_refused_at_start(secret: str) -> None:
         SvixProof([FIRST_SECRET, secret])
     with pytest.raises(ValidationError, match="CLERK_WEBHOOK_SIGNING_SECRETS"):
         settings("postgresql://nowhere/db", clerk_webhook_signing_secrets=(SECOND_SECRET, secret))
+
+
+def test_a_process_with_a_weak_secret_exits_78_and_does_not_print_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere/db")
+    monkeypatch.setenv("CLERK_WEBHOOK_SIGNING_SECRETS", f"{SECOND_SECRET},{FIRST_SECRET}")
+    with pytest.raises(SystemExit) as exit_:
+        IdentitySettings.load()
+    assert exit_.value.code == 78
+    said = capsys.readouterr().err
+    assert "CLERK_WEBHOOK_SIGNING_SECRETS must hold at least 24 bytes" in said
+    assert FIRST_SECRET not in said
+    assert SECOND_SECRET not in said
 
 
 @pytest.mark.parametrize("secret", ["whsec_AA==", FIRST_SECRET])

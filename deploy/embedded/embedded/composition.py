@@ -136,17 +136,7 @@ class Product:
         keys = public_keys_document(InternalTokenIssuer(private_key_from_pem(self._secrets.gateway_key)))
         shared: dict[str, Any] = {"gateway_public_keys": keys, "gateway_jwks_url": None, "database_direct_url": None}
         secrets = self._secrets
-        identity = IdentitySettings(
-            **shared,
-            **_mode(),
-            database_url=urls["identity"],
-            clerk_secret_key=secrets.clerk_secret_key,
-            clerk_api_url=self.clerk.url,
-            clerk_webhook_signing_secrets=(secrets.clerk_webhook_secret,),
-            clerk_instance_id=self.clerk.instance_id,
-            billing_url=self._origin("billing"),
-            media_url=self._origin("media"),
-        )
+        identity = IdentitySettings(**shared, **_mode(), **self._identity(), database_url=urls["identity"])
         billing = BillingSettings(
             **shared,
             **_mode(),
@@ -169,6 +159,16 @@ class Product:
         }
         media = MediaSettings(**shared, **_mode(), **self._media)  # type: ignore[arg-type]
         return {"identity": build_identity(identity), "billing": build_billing(billing), "media": build_media(media)}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "clerk_secret_key": self._secrets.clerk_secret_key,
+            "clerk_api_url": self.clerk.url,
+            "clerk_webhook_signing_secrets": (self._secrets.clerk_webhook_secret,),
+            "clerk_instance_id": self.clerk.instance_id,
+            "billing_url": self._origin("billing"),
+            "media_url": self._origin("media"),
+        }
 
     async def _start_services(self, services: dict[str, Service], bus_url: str) -> None:
         """Consumers first: what the relays publish finds its queues."""

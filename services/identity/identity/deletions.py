@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, literal, select, text, tuple_, update
+from sqlalchemy import delete, literal, select, text, update
 from sqlmodel import col
 
 from common.contracts.identity import SessionEnded
@@ -137,10 +137,11 @@ async def claim_provider_deletion(uow: UnitOfWork) -> ProviderDeletion | None:
         .order_by(col(Receipt.due_at))
         .limit(1)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
     claim = (
         update(Receipt)
-        .where(tuple_(col(Receipt.deletion_id), col(Receipt.store)).in_(due))
+        .where(col(Receipt.deletion_id) == due.c.deletion_id, col(Receipt.store) == due.c.store)
         .values(due_at=uow.now + LEASE, attempts=col(Receipt.attempts) + 1)
         .returning(col(Receipt.deletion_id), col(Receipt.attempts))
     )

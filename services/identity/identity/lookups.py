@@ -31,10 +31,11 @@ async def claim_lookup(uow: UnitOfWork) -> Lookup | None:
         .order_by(col(User.lookup_at))
         .limit(1)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
     claim = (
         update(User)
-        .where(col(User.id).in_(due))
+        .where(col(User.id) == due.c.id)
         .values(lookup_at=uow.now + LEASE, lookup_attempts=col(User.lookup_attempts) + 1)
         .returning(col(User.id), col(User.lookup_attempts))
     )
