@@ -120,4 +120,5 @@ Try next, in another terminal (P=.venv/bin/python):
   curl -s -H "Authorization: Bearer $TOKEN" {product.url}/sessions
   $P -m embedded store purchase ada{place}      then ask for the entitlement again
   $P -m embedded store refund ada{place}
+  $P -m embedded leave zoe{place}      a whole life, up to the deletion of the account
 """
