@@ -108,6 +108,12 @@ async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_
         assert (await run.command("store", "refund", "ada"))[0] == 0
         await until_plan(run, token, "free")
 
+        code, said = await run.command("leave", "zoe")
+        assert code == 0, said
+        for store in ("identity", "billing", "revenuecat", "media", "storage", "clerk"):
+            assert f"receipt of {store:<10}  completed" in said
+        assert (await run.command("clerk", "change-email", "ada", "new@example.com"))[1].endswith(": 200")
+
         assert await run.command("parked", "list") == (0, "0 parked")
 
         run.child.send_signal(signal.SIGINT)

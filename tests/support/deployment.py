@@ -25,7 +25,7 @@ from embedded.processes import LOOPBACK, free_ports, port_free
 from embedded.revenuecat import RevenueCatStandIn
 
 SERVICES = ("identity", "billing", "media")
-START_SECONDS = 40.0
+START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 
 
