@@ -135,6 +135,7 @@ class Deployment:
             "RABBITMQ_URL": self._rabbitmq_url,
             "CLERK_ISSUERS": self.clerk.issuer,
             "CLERK_JWKS_URL": self.clerk.jwks_url,
+            "SUPABASE_URL": self.clerk.url,
             "GATEWAY_SIGNING_KEY": self._secrets.gateway_key,
             "GATEWAY_JWKS_URL": f"http://{LOOPBACK}:{self._ports['gateway'] + 100}/.well-known/jwks.json",
             "PUBLIC_URL": self.url,
