@@ -226,6 +226,20 @@ def test_a_bad_set_of_settings_ends_it_with_the_reason(
     assert "Traceback" not in ran.stderr
 
 
+async def test_a_second_issuer_that_signs_with_a_shared_secret_ends_it_with_the_reason(tmp_path: Path) -> None:
+    async with KeyServer({"keys": []}) as keys:
+        settings = environment(CLERK_ISSUERS="https://a.test", CLERK_JWKS_URL=keys.jwks_url, SUPABASE_URL=keys.url)
+        process = await asyncio.create_subprocess_exec(
+            *api(port_pair()), env=settings, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+    complaint = said.decode().strip().splitlines()[-1]
+    assert process.returncode == 78
+    assert complaint.startswith(f"gateway: SUPABASE_URL: {keys.url}/auth/v1/.well-known/jwks.json lists no ES256")
+    assert "HS256" in complaint
+    assert "Traceback" not in said.decode()
+
+
 async def test_a_taken_port_is_one_line_with_the_way_out(tmp_path: Path) -> None:
     async with KeyServer({}) as keys:
         settings = environment(CLERK_ISSUERS="https://a.test", CLERK_JWKS_URL=keys.jwks_url)

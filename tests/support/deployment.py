@@ -153,6 +153,7 @@ class Deployment:
             "CLERK_API_URL": self.clerk.url,
             "CLERK_WEBHOOK_SIGNING_SECRETS": self._secrets.clerk_webhook_secret,
             "CLERK_INSTANCE_ID": self.clerk.instance_id,
+            "SUPABASE_URL": self.clerk.url,
             "GATEWAY_SIGNING_KEY": self._secrets.gateway_key,
             "GATEWAY_JWKS_URL": f"http://{LOOPBACK}:{self._ports['gateway'] + 100}/.well-known/jwks.json",
             "PUBLIC_URL": self.url,

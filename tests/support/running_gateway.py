@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from embedded.local_server import LocalServer
 from gateway.routes import ROUTES, Route
 from gateway.service import Gateway, build_gateway
 from gateway.settings import GatewaySettings
+from gateway.sign_out_feed import Connect
 from tests.support.token_forge import TokenForge, new_p256_pem
 
 
@@ -51,6 +53,7 @@ class KeyServer(LocalServer):
     def application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/.well-known/jwks.json", self._keys)
+        app.router.add_get("/auth/v1/.well-known/jwks.json", self._keys)
         return app
 
     @property
@@ -141,6 +144,12 @@ class RunningGateway:
             await answer.read()
             return answer.status
 
+    async def health(self) -> dict[str, Any]:
+        """What ``/health/ready`` says."""
+        async with self.http.get(f"{self.internal_url}/health/ready") as answer:
+            said: dict[str, Any] = await answer.json()
+            return said
+
     async def raw(self, request: bytes) -> tuple[int, bytes]:
         """Sends bytes as they are and reads until the gateway closes; answers the first status and everything."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -157,7 +166,13 @@ class RunningGateway:
 
 
 @asynccontextmanager
-async def running_gateway(routes: Sequence[Route] = ROUTES, **settings: Any) -> AsyncIterator[RunningGateway]:
+async def running_gateway(
+    routes: Sequence[Route] = ROUTES,
+    *,
+    bus: Connect | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> AsyncIterator[RunningGateway]:
     """``settings`` go into ``GatewaySettings``; the rest is made to fit."""
     async with KeyServer() as keys, EchoService() as service:
         forge = TokenForge(f"http://127.0.0.1:{keys.port}")
@@ -168,9 +183,9 @@ async def running_gateway(routes: Sequence[Route] = ROUTES, **settings: Any) -> 
             "gateway_signing_key": new_p256_pem(),
             **{f"{name}_url": service.url for name in ("identity", "billing", "media")},
         }
-        gateway = build_gateway(GatewaySettings(**(chosen | settings)), routes)
-        await gateway.start()
+        gateway = build_gateway(GatewaySettings(**(chosen | settings)), routes, bus=bus, monotonic=monotonic)
         try:
+            await gateway.start()
             async with (
                 HttpServer(gateway.public_app, "127.0.0.1", 0) as public,
                 HttpServer(gateway.internal_app, "127.0.0.1", 0) as internal,

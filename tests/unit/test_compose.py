@@ -104,7 +104,10 @@ def test_only_owners_of_data_reach_the_stores_and_only_the_edge_has_a_way_out(se
     reaches_data = {name for name, service in services.items() if "data" in service["networks"]}
     has_way_out = {name for name, service in services.items() if "edge" in service["networks"]}
 
+    hears_events = {name for name, service in services.items() if "events" in service["networks"]}
+
     assert "gateway" not in reaches_data
+    assert hears_events == {"gateway", "rabbitmq"}
     assert not has_way_out & STORES
 
 

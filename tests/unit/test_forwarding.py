@@ -35,6 +35,7 @@ async def test_the_service_gets_an_internal_token_it_can_verify(gateway: Running
     assert (caller.user_id, caller.session_id, caller.issuer) == ("user_2abc", "sess_2abc", gateway.forge.issuer)
 
 
+@pytest.mark.attack("E6")
 @pytest.mark.parametrize(
     "name",
     [
@@ -55,13 +56,16 @@ async def test_a_client_cannot_speak_in_our_name(gateway: RunningGateway, name: 
     assert "evil" not in [value for _, value in gateway.service.last.headers]
 
 
+@pytest.mark.attack("E7")
 async def test_headers_listed_by_connection_end_here(gateway: RunningGateway) -> None:
-    headers = gateway.signed_in() | {"Connection": "close, X-Hop, authorization, x-request-id", "X-Hop": "evil"}
+    listed = "close, X-Hop, authorization, x-request-id, X-Forwarded-For"
+    headers = gateway.signed_in() | {"Connection": listed, "X-Hop": "evil"}
     async with gateway.http.get(f"{gateway.url}/voices", headers=headers) as answer:
         assert answer.status == 200
     assert "x-hop" not in gateway.service.last.names()
     assert claims_of(gateway.service.last.header("Authorization"))["sub"] == "user_2abc"
     assert gateway.service.last.header("X-Request-Id")
+    assert gateway.service.last.header("X-Forwarded-For") == "127.0.0.1"
 
 
 async def test_ordinary_headers_pass(gateway: RunningGateway) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import time
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -11,16 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.compact_tokens import CompactToken, InvalidToken, parse
 from common.jwks import (
+    CLOCKS_DIFFER,
     COOLDOWN,
     HARD_TTL,
+    MAXIMUM_WAITING,
+    PROPAGATION,
     RETRY_AFTER_FAILURE,
     SOFT_TTL,
-    BadKeySet,
     JwksClient,
     KeysUnavailable,
-    fetch_document,
-    read_key_set,
 )
+from common.key_documents import BadKeySet, NoUsableKey, fetch_document, read_key_set
 from common.signatures import BadKey, public_key_from_jwk, public_key_from_pem
 from embedded.session_tokens import base64url, rsa_jwk
 from tests.support.running_gateway import KeyServer
@@ -35,8 +39,9 @@ class Provider:
 
     def __init__(self, *forges: TokenForge) -> None:
         self.document: Any = None
-        self.asked = 0
+        self.asked_at: list[float] = []
         self.seconds = 1000.0
+        self.started = time.time() - self.seconds
         self.held = asyncio.Event()
         self.held.set()
         self.publish(*forges)
@@ -45,11 +50,16 @@ class Provider:
         self.document = {"keys": [jwk for forge in forges for jwk in forge.key_set()["keys"]]}
 
     async def fetch(self, _: str) -> bytes:
-        self.asked += 1
+        self.asked_at.append(self.seconds)
+        answer = self.document
         await self.held.wait()
-        if isinstance(self.document, Exception):
-            raise self.document
-        return self.document if isinstance(self.document, bytes) else json.dumps(self.document).encode()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+    @property
+    def asked(self) -> int:
+        return len(self.asked_at)
 
     def client(self, **options: Any) -> JwksClient:
         return JwksClient(
@@ -58,8 +68,19 @@ class Provider:
             algorithms=RS256,
             fetch=self.fetch,
             monotonic=lambda: self.seconds,
+            now=self.now,
+            sleep=self.sleep,
             **options,
         )
+
+    def now(self) -> float:
+        return self.seconds + self.started
+
+    async def sleep(self, seconds: float) -> None:
+        """Time passes only while someone waits, and only when nobody has anything else to do."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.seconds += seconds
 
 
 def forge(number: int = 0, kid: str = "ins_1") -> TokenForge:
@@ -132,44 +153,121 @@ async def test_requests_in_flight_during_a_rotation_all_pass() -> None:
     assert provider.asked == 2
 
 
+def stranger(number: int, issued_after: float = 0.0) -> CompactToken:
+    """A token signed by nobody, naming a key nobody has; ``issued_after`` shifts its ``iat``."""
+    plain = forge()
+    return named(plain.token({"kid": f"ins_{number}x"}, iat=int(plain.now() + issued_after)))
+
+
+def named(text: str) -> CompactToken:
+    return parse(text, token_type="JWT", algorithms=RS256)
+
+
+async def verdict(client: JwksClient, token: CompactToken) -> str:
+    try:
+        await client.check(token)
+    except InvalidToken as refused:
+        return refused.reason
+    return "accepted"
+
+
 async def test_ten_thousand_unknown_keys_cause_one_fetch_per_cooldown() -> None:
     provider = Provider(forge())
     client = provider.client()
     await client.check(token_of(forge()))
-    plain = token_of(forge())
-    for number in range(10_000):
-        stranger = CompactToken(
-            plain.header, f"ins_{number}x", plain.algorithm, plain.payload, plain.signing_input, plain.signature
-        )
-        with pytest.raises(InvalidToken, match="unknown_key"):
-            await client.check(stranger)
-    assert provider.asked == 2
-    provider.seconds += COOLDOWN
-    with pytest.raises(InvalidToken):
-        await client.check(stranger)
-    assert provider.asked == 3
+    plain = stranger(0)
+    for begin in range(0, 10_000, 1000):
+        strangers = [replace(plain, kid=f"ins_{number}x") for number in range(begin, begin + 1000)]
+        verdicts = await asyncio.gather(*(verdict(client, token) for token in strangers))
+        assert set(verdicts) == {"unknown_key"}
+    forced = provider.asked_at[1:]
+    assert forced
+    assert all(later - earlier >= COOLDOWN for earlier, later in pairwise(forced))
 
 
-async def test_bad_signatures_cause_one_fetch_per_cooldown() -> None:
+async def test_bad_signatures_cause_one_fetch_per_cooldown_and_share_it() -> None:
     provider = Provider(forge())
     client = provider.client()
     await client.check(token_of(forge()))
     forged = token_of(forge(2))
-    for _ in range(50):
-        with pytest.raises(InvalidToken, match="bad_signature"):
-            await client.check(forged)
-    assert provider.asked == 2
+    for _ in range(2):
+        assert set(await asyncio.gather(*(verdict(client, forged) for _ in range(50)))) == {"bad_signature"}
+    assert provider.asked == 3
+    assert provider.seconds == 1000.0 + COOLDOWN
 
 
-async def test_a_key_known_to_be_unknown_is_not_asked_for_again_soon() -> None:
+@pytest.mark.parametrize("kid", ["ins_1", "ins_2"], ids=["same key id", "new key id"])
+async def test_a_rotation_during_a_flood_refuses_nobody_genuine(kid: str) -> None:
     provider = Provider(forge())
     client = provider.client()
-    stranger = token_of(forge(2, "ins_9"))
-    for later in (0.0, COOLDOWN + 1):
-        provider.seconds += later
-        with pytest.raises(InvalidToken, match="unknown_key"):
-            await client.check(stranger)
-    assert provider.asked == 2
+    await client.check(token_of(forge()))
+    rotated, attacker = forge(1, kid), forge(2, kid)
+    rotated.now = attacker.now = provider.now
+
+    async def flood() -> list[str]:
+        return await asyncio.gather(*(verdict(client, token_of(attacker)) for _ in range(20)))
+
+    for _ in range(3):
+        assert "accepted" not in await flood()
+    provider.publish(rotated)
+    flooding = asyncio.create_task(flood())
+    await asyncio.sleep(0)
+    verdicts = await asyncio.gather(*(verdict(client, token_of(rotated)) for _ in range(20)))
+
+    assert set(verdicts) == {"accepted"}
+    assert set(await flooding) == {"bad_signature"}
+
+
+async def test_a_flood_of_one_kind_leaves_room_for_the_other() -> None:
+    provider = Provider(forge())
+    client = provider.client()
+    await client.check(token_of(forge()))
+    provider.held.clear()
+    flood = [asyncio.create_task(verdict(client, stranger(number))) for number in range(MAXIMUM_WAITING + 20)]
+    provider.publish(forge(1))
+    genuine = asyncio.create_task(verdict(client, token_of(forge(1))))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    at_once = [task for task in flood if task.done()]
+    provider.held.set()
+
+    assert len(at_once) == 20
+    assert await genuine == "accepted"
+    assert set(await asyncio.gather(*flood)) == {"unknown_key"}
+
+
+@pytest.mark.parametrize("shift", [-PROPAGATION - 10, 400], ids=["older than the keys", "from the future"])
+async def test_keys_are_not_fetched_for_a_token_they_must_know(shift: float) -> None:
+    provider = Provider(forge())
+    client = provider.client()
+    await client.check(token_of(forge()))
+    assert await verdict(client, stranger(1, shift)) == "unknown_key"
+    assert provider.asked == 1
+
+
+async def test_a_token_waits_for_a_fetch_that_began_after_it_came() -> None:
+    provider = Provider(forge())
+    client = provider.client()
+    await client.check(token_of(forge()))
+    provider.held.clear()
+    early = asyncio.create_task(verdict(client, stranger(1)))
+    while provider.asked < 2:
+        await asyncio.sleep(0)
+
+    provider.publish(forge(1))
+    genuine = asyncio.create_task(verdict(client, token_of(forge(1))))
+    await asyncio.sleep(0)
+    provider.held.set()
+
+    assert (await early, await genuine) == ("unknown_key", "accepted")
+
+
+async def test_a_key_known_to_be_unknown_is_asked_for_again_by_newer_tokens_only() -> None:
+    provider = Provider(forge())
+    client = provider.client()
+    for issued_after, asked in ((0, 2), (-CLOCKS_DIFFER - 2, 2), (0, 3)):
+        assert await verdict(client, stranger(1, issued_after)) == "unknown_key"
+        assert provider.asked == asked
 
 
 FAULTS: dict[str, Any] = {
@@ -315,10 +413,12 @@ def test_a_weak_or_malformed_key_is_left_out_and_the_others_stay(jwk: dict[str, 
 
 def test_keys_without_an_id_or_of_another_algorithm_are_left_out() -> None:
     nameless = rsa_jwk(KEYS[0], "")
-    with pytest.raises(BadKeySet):
+    with pytest.raises(NoUsableKey):
         read_key_set(json.dumps({"keys": [nameless]}).encode(), RS256)
-    with pytest.raises(BadKeySet):
+    with pytest.raises(NoUsableKey):
         read_key_set(json.dumps({"keys": [rsa_jwk(KEYS[0], "ins_1")]}).encode(), {"ES256"})
+    with pytest.raises(NoUsableKey):
+        read_key_set(b'{"keys": []}', RS256)
 
 
 async def test_a_document_is_fetched_over_http() -> None:

@@ -13,8 +13,10 @@ from common.settings import explain
 from common.signatures import private_key_from_pem, public_key_from_jwk, public_key_from_pem
 from gateway.callers import Callers
 from gateway.clerk import ClerkVerifier, issuer_of_publishable_key
+from gateway.issuers import Issuers
 from gateway.settings import GatewaySettings
-from gateway.tokens import RememberedTokens, VerifiedToken
+from gateway.sign_outs import SignOuts
+from gateway.tokens import RememberedTokens, TokenVerifier, VerifiedToken
 from tests.support.token_forge import TokenForge, new_p256_pem, new_rsa_key, private_pem, public_bytes
 
 ISSUER = "https://clerk.example.com"
@@ -50,14 +52,15 @@ def forge(key: Any, clock: Seconds) -> TokenForge:
     return forge
 
 
-def verifier(forge: TokenForge, clock: Seconds, **options: Any) -> ClerkVerifier:
+def verifier(forge: TokenForge, clock: Seconds, **options: Any) -> Issuers:
     keys = StaticKeys([public_key_from_jwk(jwk) for jwk in forge.key_set()["keys"]])
-    return ClerkVerifier(keys, {ISSUER}, now=clock, **options)
+    return Issuers([ClerkVerifier(keys, {ISSUER}, now=clock, **options)])
 
 
-def callers(verifying: ClerkVerifier, clock: Seconds, **options: Any) -> Callers:
+def callers(verifying: TokenVerifier, clock: Seconds, **options: Any) -> Callers:
     issuer = InternalTokenIssuer(private_key_from_pem(SIGNING_KEY), now=clock)
-    return Callers(verifying, issuer, leeway=5, now=clock, **options)
+    signed_out = SignOuts(kept=3610, now=clock)
+    return Callers(verifying, issuer, leeway=5, now=clock, **({"sign_outs": signed_out} | options))
 
 
 def internal(audience: str, clock: Seconds) -> InternalTokenVerifier:
@@ -94,12 +97,39 @@ async def test_clocks_may_differ_by_the_leeway_and_no_more(
 async def test_the_leeway_is_a_setting_for_apps_that_send_stale_tokens(forge: TokenForge, clock: Seconds) -> None:
     token = forge.token()
     clock.now += 300
-    assert (await verifier(forge, clock, leeway=300).verify(token)).user_id == "user_2abc"
+    assert (await verifier(forge, clock, leeway=300).verify(token)).subject == "user_2abc"
 
 
 async def test_absent_party_is_no_fault_in_a_header(forge: TokenForge, clock: Seconds) -> None:
     judge = verifier(forge, clock, authorized_parties=("https://app.example.com",))
-    assert (await judge.verify(forge.token())).user_id == "user_2abc"
+    assert (await judge.verify(forge.token())).subject == "user_2abc"
+
+
+async def test_an_issuer_that_two_verifiers_answer_for_is_a_mistake(forge: TokenForge, clock: Seconds) -> None:
+    keys = StaticKeys([public_key_from_jwk(jwk) for jwk in forge.key_set()["keys"]])
+    with pytest.raises(ValueError, match="two verifiers"):
+        Issuers([ClerkVerifier(keys, {ISSUER}), ClerkVerifier(keys, {ISSUER, "https://other.example"})])
+
+
+async def test_a_subject_that_was_linked_to_another_user_takes_no_internal_token_along(
+    forge: TokenForge, clock: Seconds
+) -> None:
+    moves = Moves()
+    calling = callers(verifier(forge, clock), clock, links={ISSUER: moves})
+    carried = [f"Bearer {forge.token()}".encode()]
+    for user in ("user_first", "user_second"):
+        moves.user = user
+        token = await calling.signed_in(carried, ("media",), "request-1")
+        assert (await internal("media", clock).verify(token.text)).user_id == user
+
+
+class Moves:
+    """Links that lead to whatever user the test says."""
+
+    user = ""
+
+    async def user_of(self, subject: str) -> str:
+        return self.user
 
 
 async def test_one_session_token_yields_one_internal_token_per_service(forge: TokenForge, clock: Seconds) -> None:
@@ -186,15 +216,13 @@ class Broken:
 
 @pytest.mark.parametrize("error", [RecursionError(), ValueError("x"), TypeError(), OverflowError(), KeyError("kid")])
 async def test_a_token_provokes_nothing_but_a_refusal(error: Exception, clock: Seconds) -> None:
-    issuer = InternalTokenIssuer(private_key_from_pem(SIGNING_KEY))
     with pytest.raises(Unauthorized):
-        await Callers(Broken(error), issuer, leeway=5).signed_in([b"Bearer a.b.c"], ("media",), "request-1")
+        await callers(Broken(error), clock).signed_in([b"Bearer a.b.c"], ("media",), "request-1")
 
 
-async def test_without_any_keys_nobody_is_refused_for_good() -> None:
-    issuer = InternalTokenIssuer(private_key_from_pem(SIGNING_KEY))
+async def test_without_any_keys_nobody_is_refused_for_good(clock: Seconds) -> None:
     with pytest.raises(Unavailable) as raised:
-        await Callers(Broken(KeysUnavailable()), issuer, leeway=5).signed_in([b"Bearer a.b.c"], ("media",), "request-1")
+        await callers(Broken(KeysUnavailable()), clock).signed_in([b"Bearer a.b.c"], ("media",), "request-1")
     assert int(raised.value.headers["Retry-After"]) > 0
 
 
@@ -258,6 +286,13 @@ def test_issuer_and_key_address_follow_from_the_publishable_key() -> None:
         ({"clerk_publishable_key": None}, "set CLERK_PUBLISHABLE_KEY"),
         ({"clerk_publishable_key": None, "clerk_issuers": (ISSUER,)}, "set CLERK_JWKS_URL or CLERK_JWT_KEY"),
         ({"clerk_jwks_url": "http://keys.example.com/jwks.json"}, "CLERK_JWKS_URL must be https"),
+        ({"supabase_url": "http://project.example.com"}, "SUPABASE_URL must be https"),
+        ({"supabase_url": "https://project.example.com/auth/v1"}, "SUPABASE_URL: write an origin"),
+        (
+            {"clerk_publishable_key": None, "clerk_jwks_url": "https://a.test/k", "supabase_url": "https://a.test"}
+            | {"clerk_issuers": ("https://a.test/auth/v1",)},
+            "name the same issuer",
+        ),
         ({"gateway_development_user": "user_dev"}, "GATEWAY_DEVELOPMENT_USER is refused"),
         ({"gateway_signing_key": "secret"}, "GATEWAY_SIGNING_KEY: not a PEM key"),
         ({"gateway_signing_key": private_pem(new_rsa_key())}, "GATEWAY_SIGNING_KEY: sign with an EC P-256"),
@@ -293,4 +328,6 @@ async def test_one_pem_is_enough_to_verify_without_a_network(forge: TokenForge, 
     chosen = settings(clerk_publishable_key=None, clerk_issuers=(ISSUER,), clerk_jwt_key=pem)
     assert chosen.jwks_url is None
     keys = StaticKeys([public_key_from_pem(pem, "bootstrap")], any_kid=True)
-    assert (await ClerkVerifier(keys, chosen.issuers, now=clock).verify(forge.token())).user_id == "user_2abc"
+    assert (
+        await Issuers([ClerkVerifier(keys, chosen.issuers, now=clock)]).verify(forge.token())
+    ).subject == "user_2abc"

@@ -16,15 +16,17 @@ from common.signatures import BadKey, private_key_from_pem, public_key_from_jwk
 from gateway.callers import Callers
 from gateway.clerk import ClerkVerifier
 from gateway.headers import check_headers, passed_in, passed_out
+from gateway.issuers import Issuers
 from gateway.routes import RouteTable
+from gateway.sign_outs import SignOuts
 from gateway.tokens import VerifiedToken
 from tests.support.token_forge import TokenForge, as_json, new_p256_pem
 
 FORGE = TokenForge("https://clerk.test")
-VERIFIER = ClerkVerifier(
-    StaticKeys([public_key_from_jwk(jwk) for jwk in FORGE.key_set()["keys"]]), {FORGE.issuer}, longest=10**9
-)
-CALLERS = Callers(VERIFIER, InternalTokenIssuer(private_key_from_pem(new_p256_pem())), leeway=5)
+KEYS = StaticKeys([public_key_from_jwk(jwk) for jwk in FORGE.key_set()["keys"]])
+VERIFIER = Issuers([ClerkVerifier(KEYS, {FORGE.issuer}, longest=10**9)])
+SIGNING = InternalTokenIssuer(private_key_from_pem(new_p256_pem()))
+CALLERS = Callers(VERIFIER, SIGNING, sign_outs=SignOuts(kept=60), leeway=5)
 TABLE = RouteTable()
 RUNNER = asyncio.Runner()
 GENUINE = FORGE.token(exp=int(FORGE.now()) + 10**6)
@@ -64,7 +66,7 @@ def test_no_altered_token_is_accepted(position: int, character: str, how: str) -
 def test_whatever_is_signed_is_accepted_or_refused_in_order(header: dict[str, Any], claims: dict[str, Any]) -> None:
     token = FORGE.signed(as_json(FORGE.header() | header), as_json(FORGE.claims() | claims))
     verified = judge(token)
-    assert verified is None or (verified.user_id.startswith("user_") and verified.issuer == FORGE.issuer)
+    assert verified is None or (verified.subject.startswith("user_") and verified.issuer == FORGE.issuer)
 
 
 @settings(deadline=None, max_examples=200)

@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -178,14 +178,14 @@ class Product:
             await self._open.enter_async_context(Worker(service, bus))
             server = HttpServer(service.app, HOST, self._ports[name], drain_seconds=DRAIN_SECONDS)
             await self._open.enter_async_context(server)
-        await self._start_gateway({f"{name}_url": self._origin(name) for name in services})
+        await self._start_gateway(bus, {f"{name}_url": self._origin(name) for name in services})
         before = ", ".join(f"{name} :{port}" for name, port in self._ports.items())
         self._tell(f"gateway at {self.url}, before {before}")
 
     def _origin(self, name: str) -> str:
         return f"http://{HOST}:{self._ports[name]}"
 
-    async def _start_gateway(self, upstreams: dict[str, Any]) -> None:
+    async def _start_gateway(self, bus: PostgresBus, upstreams: dict[str, Any]) -> None:
         settings = GatewaySettings(
             **_mode(),
             **upstreams,
@@ -193,13 +193,14 @@ class Product:
             clerk_jwt_key=None,
             clerk_issuers=(self.clerk.issuer,),
             clerk_jwks_url=self.clerk.jwks_url,
+            supabase_url=self.clerk.url,
             gateway_signing_key=self._secrets.gateway_key,
             gateway_token_lifetime_seconds=LONGEST_TOKEN,
             public_url=self.url,
         )
-        gateway: Gateway = build_gateway(settings)
-        await gateway.start()
+        gateway: Gateway = build_gateway(settings, bus=lambda: nullcontext(bus))
         self._open.push_async_callback(gateway.close)
+        await gateway.start()
         server = HttpServer(gateway.public_app, HOST, self._port, drain_seconds=DRAIN_SECONDS)
         await self._open.enter_async_context(server)
         self._port = server.port

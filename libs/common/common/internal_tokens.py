@@ -10,7 +10,8 @@ from typing import Any
 from common.auth import Caller
 from common.compact_tokens import InvalidToken, check_lifetime, parse, sign
 from common.errors import Unauthorized, Unavailable
-from common.jwks import JwksClient, Keys, KeysUnavailable, StaticKeys, read_key_set
+from common.jwks import JwksClient, Keys, KeysUnavailable, StaticKeys
+from common.key_documents import read_key_set
 from common.observability import logger
 from common.settings import DatabaseSettings
 from common.signatures import PrivateKey, PublicKey, public_key_from_pem, public_key_set

@@ -1,46 +1,49 @@
 """Where verification keys come from: a JWKS document fetched and kept fresh, or keys given at start.
 
-The client is built for the day the key server misbehaves: one fetch at a time, bounded in time, size and number of
-keys, all but plain strong public signing keys dropped, and the last good set kept until a better one is complete.
+The client is built for the day the key server misbehaves: one fetch at a time, and the last good set kept until a
+better one is complete. A token is refused for its key only by a set that was fetched after the token came: one that
+the set in hand does not know waits for the next fetch, and such fetches are a cooldown apart however many wait.
 """
 
 import asyncio
 import json
 import random
 import time
+from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import aiohttp
 from prometheus_client import Counter, Gauge
 
 from common.compact_tokens import CompactToken, InvalidToken
+from common.key_documents import NoUsableKey, fetch_document, read_key_set
 from common.observability import logger
-from common.signatures import BadKey, PublicKey, public_key_from_jwk
+from common.signatures import PublicKey
 
 SOFT_TTL = 300.0
 """Seconds after which a set is refreshed in the background."""
 HARD_TTL = 24 * 3600.0
 """Seconds after which a set that could not be refreshed counts as never loaded."""
-COOLDOWN = 30.0
-"""Least seconds between two fetches provoked by tokens."""
+COOLDOWN = 5.0
+"""Least seconds between two fetches provoked by tokens; the longest a token waits for one to begin."""
 RETRY_AFTER_FAILURE = 10.0
-MAXIMUM_DOCUMENT = 64 * 1024
-MAXIMUM_KEYS = 16
+PROPAGATION = 60.0
+"""Seconds that may pass before a new key is in every answer of the key server."""
+MAXIMUM_WAITING = 500
+"""How many tokens wait for newer keys at once, for each reason of refusal; the rest are refused at once."""
+CLOCKS_DIFFER = 5.0
+"""Seconds by which the clock that dates tokens may be behind ours."""
+_FUTURE = 300.0
 _MAXIMUM_UNKNOWN_KIDS = 1024
-_TIMEOUT = aiohttp.ClientTimeout(total=4, sock_connect=2, sock_read=3)
 
 KEY_SET_FETCHES = Counter("key_set_fetches_total", "Fetches of verification keys", ["source", "outcome"])
 KEY_SET_AGE = Gauge("key_set_age_seconds", "Age of the verification keys in use; -1 before any were loaded", ["source"])
+KEY_WAITS = Counter("key_waits_total", "Tokens that waited for newer keys, or could not", ["source", "outcome"])
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Returns the document at an address. Raises BadKeySet, aiohttp.ClientError, OSError or TimeoutError."""
+"""Returns the document at an address. Whatever it raises counts as a failed fetch."""
 
 log = logger("jwks")
-
-
-class BadKeySet(ValueError):
-    """The key server's answer is not a usable key set."""
 
 
 class KeysUnavailable(Exception):
@@ -85,20 +88,30 @@ class JwksClient:
         bootstrap: PublicKey | None = None,
         fetch: Fetch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``bootstrap`` judges tokens while no set was ever loaded; ``monotonic`` returns seconds."""
+        """``bootstrap`` judges tokens while no set was ever loaded. ``now`` returns Unix time."""
         self.url = url
         self.generation = 0
+        self.publishes_none = False
+        """Whether the last fetch brought a key set in which nothing can be used."""
         self._source = source
         self._algorithms = frozenset(algorithms)
         self._bootstrap = bootstrap
         self._fetch = fetch or fetch_document
         self._monotonic = monotonic
+        self._now = now
+        self._sleep = sleep
         self._keys: dict[str, list[PublicKey]] | None = None
-        self._loaded_at = self._due_at = self._attempted_at = float("-inf")
-        self._forced_at = float("-inf")
+        self._loaded_at = self._due_at = self._attempted_at = self._forced_at = float("-inf")
+        self._current_at = float("-inf")
+        """Unix time at which the last good fetch began."""
         self._flight: asyncio.Task[None] | None = None
+        self._forced: asyncio.Task[None] | None = None
+        self._waiting: Tally[str] = Tally()
         self._unknown: dict[str, float] = {}
+        """Key ids that were asked for in vain, and the Unix time before which no token can name them rightly."""
         KEY_SET_AGE.labels(source).set_function(self.age)
 
     @property
@@ -112,10 +125,9 @@ class JwksClient:
 
     async def check(self, token: CompactToken) -> None:
         await self._ensure_loaded()
-        generation = self.generation
         refusal = self._refusal(token)
-        if refusal and await self._newer_keys(token.kid, refusal, generation):
-            refusal = self._refusal(token)
+        if refusal and self._may_be_newer(token, refusal):
+            refusal = await self._judged_anew(token, refusal)
         if refusal:
             raise InvalidToken(refusal)
 
@@ -158,87 +170,74 @@ class JwksClient:
             return _refusal([self._bootstrap] if self._bootstrap else [], token)
         return _refusal(self._keys.get(token.kid, []), token)
 
-    async def _newer_keys(self, kid: str, refusal: str, generation: int) -> bool:
-        """Whether the set changed, after at most one fetch per cooldown for all tokens together."""
-        if self._flying():
-            await self.refresh()
-        if self.generation != generation:
-            return True
-        now = self._monotonic()
-        if now - self._forced_at < COOLDOWN or (refusal == "unknown_key" and self._unknown.get(kid, now) > now):
+    def _may_be_newer(self, token: CompactToken, refusal: str) -> bool:
+        """Whether keys fetched from now on could know better: not of a token that is older than the keys in hand."""
+        issued = token.claims().get("iat")
+        known_until = self._unknown.get(token.kid, self._current_at - PROPAGATION)
+        if type(issued) is not int or not known_until < issued < self._now() + _FUTURE:
             return False
-        self._forced_at = now
-        await self.refresh()
-        if self.generation == generation and refusal == "unknown_key":
-            self._remember_unknown(kid, now + 2 * COOLDOWN)
-        return self.generation != generation
+        room = self._waiting[refusal] < MAXIMUM_WAITING
+        KEY_WAITS.labels(self._source, "waited" if room else "no_room").inc()
+        return room
 
-    def _remember_unknown(self, kid: str, until: float) -> None:
+    async def _judged_anew(self, token: CompactToken, refusal: str) -> str | None:
+        """The verdict of keys whose fetch began after the token came, or earlier where those accept it."""
+        generation = self.generation
+        self._waiting[refusal] += 1
+        try:
+            if self._flying():
+                await self.refresh()
+                if self.generation != generation and self._refusal(token) is None:
+                    return None
+            await self._forced_fetch()
+        finally:
+            self._waiting[refusal] -= 1
+        verdict = self._refusal(token) if self.generation != generation else refusal
+        if verdict == "unknown_key":
+            self._remember_unknown(token.kid)
+        return verdict
+
+    async def _forced_fetch(self) -> None:
+        """Waits for a fetch that begins after this call, shared by all who wait."""
+        if self._forced is None:
+            self._forced = asyncio.create_task(self._force())
+        await asyncio.shield(self._forced)
+
+    async def _force(self) -> None:
+        wait = self._forced_at + COOLDOWN - self._monotonic()
+        if wait > 0:
+            await self._sleep(wait)
+        if self._flying():  # it may have been answered before those who wait came
+            await self.refresh()
+        self._forced = None
+        self._forced_at = self._monotonic()
+        await self.refresh()
+
+    def _remember_unknown(self, kid: str) -> None:
         if len(self._unknown) >= _MAXIMUM_UNKNOWN_KIDS:
             self._unknown.pop(next(iter(self._unknown)))
-        self._unknown[kid] = until
+        self._unknown[kid] = self._current_at - CLOCKS_DIFFER
 
     async def _refresh(self) -> None:
         self._attempted_at = self._monotonic()
+        begun = self._now()
         try:
             keys = read_key_set(await self._fetch(self.url), self._algorithms)
-        except (BadKeySet, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except Exception as error:  # whatever a key server provokes, the last good set stays
             KEY_SET_FETCHES.labels(self._source, "failed").inc()
+            self.publishes_none = isinstance(error, NoUsableKey)
             log.warning("key_set_not_refreshed", source=self._source, error=f"{type(error).__name__}: {error}"[:200])
             self._due_at = self._monotonic() + RETRY_AFTER_FAILURE
             return
         KEY_SET_FETCHES.labels(self._source, "loaded").inc()
-        self._loaded_at = self._monotonic()
+        self.publishes_none = False
+        self._loaded_at, self._current_at = self._monotonic(), begun
         self._due_at = self._loaded_at + SOFT_TTL * random.uniform(0.9, 1.0)
         if self._keys is None or _described(keys) != _described(self._keys):
             self._keys = keys
             self._unknown.clear()
             self.generation += 1
             log.info("key_set_changed", source=self._source, kids=sorted(keys))
-
-
-def read_key_set(document: bytes, algorithms: Collection[str]) -> dict[str, list[PublicKey]]:
-    """The usable keys of a JWKS document by ``kid`` (a rotation may publish two under one). Raises BadKeySet."""
-    try:
-        body = json.loads(document)
-    except (ValueError, RecursionError):
-        raise BadKeySet("not JSON") from None
-    members = body.get("keys") if isinstance(body, dict) else None
-    if not isinstance(members, list) or not 1 <= len(members) <= MAXIMUM_KEYS:
-        raise BadKeySet(f"not an object with 1 to {MAXIMUM_KEYS} keys")
-    keys: dict[str, list[PublicKey]] = {}
-    for member in members:
-        key = _usable(member, algorithms)
-        if key is not None:
-            keys.setdefault(key.kid, []).append(key)
-    if not keys:
-        raise BadKeySet("no usable key among them")
-    return keys
-
-
-async def fetch_document(url: str, timeout: aiohttp.ClientTimeout = _TIMEOUT) -> bytes:
-    """GETs at most MAXIMUM_DOCUMENT bytes, without redirects, cookies or proxies, within 4 seconds."""
-    async with (
-        aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http,
-        http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response,
-    ):
-        if response.status != 200:
-            raise BadKeySet(f"status {response.status}")
-        document = bytearray()
-        async for chunk in response.content.iter_any():
-            document += chunk
-            if len(document) > MAXIMUM_DOCUMENT:
-                raise BadKeySet("too large")
-        return bytes(document)
-
-
-def _usable(member: Any, algorithms: Collection[str]) -> PublicKey | None:
-    try:
-        key = public_key_from_jwk(member) if isinstance(member, dict) else None
-    except BadKey as error:
-        log.debug("key_left_out", error=str(error))
-        return None
-    return key if key and key.kid and key.algorithm in algorithms else None
 
 
 def _refusal(keys: Sequence[PublicKey], token: CompactToken) -> str | None:

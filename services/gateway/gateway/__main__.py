@@ -8,7 +8,9 @@ from pathlib import Path
 
 from common.observability import configure_logging, logger
 from common.service import LEAVE_SECONDS, HttpServer, PortTaken, stop_requested
+from common.settings import EXIT_BAD_SETTINGS
 from gateway.docs import document_text, merge
+from gateway.issuers import UnusableIssuer
 from gateway.service import Gateway, build_gateway
 from gateway.settings import GatewaySettings
 
@@ -43,14 +45,17 @@ def main(arguments: list[str] | None = None) -> int:
     except PortTaken as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
+    except UnusableIssuer as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
     return 0
 
 
 async def run_api(gateway: Gateway, host: str, port: int) -> None:
     """Answers until told to stop, then finishes the requests in hand. Operators can watch until the last of them."""
     asked = stop_requested()
-    await gateway.start()
     try:
+        await gateway.start()
         async with (
             HttpServer(gateway.internal_app, host, port + INTERNAL_OFFSET),
             HttpServer(gateway.public_app, host, port, leave_seconds=LEAVE_SECONDS),

@@ -27,7 +27,8 @@ class Admission:
     async def admit(self, route: Route, scope: Scope, added: RawHeaders) -> MintedToken:
         """``added`` takes headers for the answer, whatever the answer will be.
 
-        Raises Unauthorized, InvalidInput, RateLimited, and Unavailable while no verification key was ever loaded.
+        Raises Unauthorized, Forbidden, InvalidInput, RateLimited, and Unavailable while no verification key was ever
+        loaded.
         """
         request_id = current_trace().correlation_id
         if route.public:
@@ -47,7 +48,8 @@ class Admission:
             if self._guesses.bars(owner) and not self._callers.remembers(given):
                 raise self._guesses.refusal(owner)
         try:
-            return await self._callers.signed_in(given, route.audiences, request_id)
+            personal = route.is_personal(scope["method"])
+            return await self._callers.signed_in(given, route.audiences, request_id, in_person=personal)
         except Unauthorized:
             if given:
                 await self._guesses.refused(self._owner(scope))

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from common.compact_tokens import InvalidToken, check_lifetime, parse
+from common.compact_tokens import CompactToken, InvalidToken, check_lifetime
 from common.jwks import Keys
-from gateway.tokens import VerifiedToken
+from gateway.tokens import VerifiedToken, matching
 
-_ALGORITHMS = frozenset({"RS256"})
 _SESSION_CATEGORIES = frozenset({None, "cl_B7d4PD111AAA", "cl_I7d4PD111III"})
 """``cat`` of session tokens, of tokens older than the parameter, and of those that carry no class."""
 _USER = re.compile(r"user_[A-Za-z0-9_-]{1,64}")
@@ -21,7 +20,9 @@ _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class ClerkVerifier:
-    """A ``TokenVerifier``. ``issuers`` are compared exactly; ``leeway`` and ``longest`` are seconds."""
+    """An ``IssuerVerifier``. ``leeway`` and ``longest`` are seconds."""
+
+    algorithms = frozenset({"RS256"})
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class ClerkVerifier:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
-        self._issuers = frozenset(issuers)
+        self.issuers = frozenset(issuers)
         self._authorized_parties = frozenset(authorized_parties)
         self._leeway = leeway
         self._longest = longest
@@ -44,32 +45,31 @@ class ClerkVerifier:
     def generation(self) -> int:
         return self._keys.generation
 
-    async def verify(self, token: str) -> VerifiedToken:
-        parsed = parse(token, token_type="JWT", algorithms=_ALGORITHMS)
-        category = parsed.header.get("cat")
+    async def verify(self, token: CompactToken, claims: Mapping[str, Any]) -> VerifiedToken:
+        category = token.header.get("cat")
         if not isinstance(category, str | None) or category not in _SESSION_CATEGORIES:
             raise InvalidToken("token_category")
-        await self._keys.check(parsed)
-        return self._judge(parsed.claims())
+        await self._keys.check(token)
+        return self._judged(claims)
 
-    def _judge(self, claims: Mapping[str, Any]) -> VerifiedToken:
-        issuer = claims.get("iss")
-        if not isinstance(issuer, str) or issuer not in self._issuers:
-            raise InvalidToken("issuer")
+    def _judged(self, claims: Mapping[str, Any]) -> VerifiedToken:
         expires = check_lifetime(claims, now=self._now(), leeway=self._leeway, longest=self._longest, nbf=True)
-        user_id = _matching(claims, "sub", _USER)
-        session_id = _matching(claims, "sid", _SESSION)
+        user_id = matching(claims, "sub", _USER.fullmatch)
+        session_id = matching(claims, "sid", _SESSION.fullmatch)
         self._check_party(claims)
         if claims.get("sts", "active") != "active":
             raise InvalidToken("session_pending")
-        return VerifiedToken(user_id, session_id, _actor(claims), issuer, expires)
+        return VerifiedToken(user_id, session_id, _actor(claims), claims["iss"], expires)
 
     def _check_party(self, claims: Mapping[str, Any]) -> None:
-        """Native apps and server-made tokens have no origin, hence no ``azp``: its absence is no fault in a header."""
-        party = claims.get("azp", "")
+        """The only carrier is the Authorization header, which no other site can make a browser send. Native apps and
+        server-made tokens have no origin, hence no ``azp``: in a header its absence is no fault."""
+        if "azp" not in claims:
+            return
+        party = claims["azp"]
         if not isinstance(party, str):
             raise InvalidToken("azp_type")
-        if party and self._authorized_parties and party not in self._authorized_parties:
+        if self._authorized_parties and party not in self._authorized_parties:
             raise InvalidToken("authorized_party")
 
 
@@ -86,17 +86,10 @@ def issuer_of_publishable_key(key: str) -> str:
     return f"https://{host[:-1]}"
 
 
-def _matching(claims: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
-    value = claims.get(name)
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise InvalidToken(name)
-    return value
-
-
 def _actor(claims: Mapping[str, Any]) -> str | None:
     actor = claims.get("act")
     if actor is None:
         return None
     if not isinstance(actor, dict):
         raise InvalidToken("act")
-    return _matching(actor, "sub", _ACTOR)
+    return matching(actor, "sub", _ACTOR.fullmatch)

@@ -39,6 +39,8 @@ class Route:
     """The service honours ``Idempotency-Key``, so that a request with one may be sent again."""
     reads: Allowance | None
     writes: Allowance | None
+    in_person: frozenset[str]
+    """The methods that are refused to whoever acts in the user's name."""
 
     @property
     def allow(self) -> str:
@@ -56,6 +58,10 @@ class Route:
             return method
         return "GET" if method == "HEAD" and "GET" in self.methods else None
 
+    def is_personal(self, method: str) -> bool:
+        """Whether only the user in person may ask with this method."""
+        return self.upstream_method(method) in self.in_person
+
 
 def _route(
     methods: str,
@@ -71,10 +77,22 @@ def _route(
     keyed: bool = False,
     reads: Allowance | None = None,
     writes: Allowance | None = CHANGING,
+    in_person: str = "",
 ) -> Route:
-    audiences = (service, *carried_to.split())
     return Route(
-        path, frozenset(methods.split()), service, public, webhook, idle, total, audiences, body, keyed, reads, writes
+        path,
+        frozenset(methods.split()),
+        service,
+        public,
+        webhook,
+        idle,
+        total,
+        (service, *carried_to.split()),
+        body,
+        keyed,
+        reads,
+        writes,
+        frozenset(in_person.split()),
     )
 
 
@@ -82,15 +100,15 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/health", OWN, public=True),
     _route("GET", "/docs", OWN, public=True, reads=BROWSING),
     _route("GET", "/openapi.json", OWN, public=True, reads=BROWSING),
-    _route("GET DELETE", "/me", "identity", carried_to="billing"),
+    _route("GET DELETE", "/me", "identity", carried_to="billing", in_person="DELETE"),
     _route("GET POST", "/me/values", "identity"),
     _route("GET PUT", "/me/struggle", "identity"),
     _route("GET PUT", "/me/preferences", "identity"),
-    _route("GET", "/me/export", "identity", total=600.0, carried_to="billing media"),
+    _route("GET", "/me/export", "identity", total=600.0, carried_to="billing media", in_person="GET"),
     _route("GET", "/me/deletions/{id}", "identity", public=True, reads=PLAYING),
     _route("POST", "/webhooks/clerk", "identity", public=True, webhook=True, writes=NOTIFYING),
     _route("GET", "/me/subscription", "billing"),
-    _route("POST", "/me/subscription/sync", "billing", body=_SMALL_BODY, writes=SYNCING),
+    _route("POST", "/me/subscription/sync", "billing", body=_SMALL_BODY, writes=SYNCING, in_person="POST"),
     _route("GET", "/me/subscription/history", "billing"),
     _route("POST", "/webhooks/revenuecat", "billing", public=True, webhook=True, writes=NOTIFYING),
     _route("GET POST", "/sessions", "media", keyed=True),

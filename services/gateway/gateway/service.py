@@ -1,28 +1,38 @@
 """The gateway, wired: everything it is made of, on one page."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.types import ASGIApp
 
 from common.internal_tokens import InternalTokenIssuer
-from common.jwks import JwksClient, Keys, StaticKeys
-from common.web.app import RequestContext, create_app
+from common.messaging.rabbit import RabbitBus
+from common.observability import logger
+from common.web.app import RequestContext
 from gateway.admission import Admission
 from gateway.callers import Callers
-from gateway.clerk import ClerkVerifier
 from gateway.clients import ClientAddresses
 from gateway.cors import CorsRules
+from gateway.directory import IdentityDirectory
 from gateway.docs import docs_page, public_document
 from gateway.edge import Edge
 from gateway.forwarding import Forwarder
 from gateway.freshness import KeptFresh
+from gateway.issuers import KeySources, issuers_of
+from gateway.links import LinkedUsers
+from gateway.operators import internal_pages
 from gateway.rate_limits import RateLimits, SharedStorage
 from gateway.routes import ROUTES, Route, RouteTable
 from gateway.settings import GatewaySettings
+from gateway.sign_out_feed import Connect, SignOutFeed
+from gateway.sign_outs import SignOuts
+from gateway.supabase import issuer_of_project
+
+log = logger("gateway")
 
 
 @dataclass
@@ -32,37 +42,53 @@ class Gateway:
     public_app: ASGIApp
     internal_app: FastAPI
     forwarder: Forwarder
-    keys: Keys
+    keys: KeySources
+    directory: IdentityDirectory
+    feed: SignOutFeed | None
     shared: SharedStorage | None
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
-        """Opens the pool and begins to keep the issuer's keys fresh. In the event loop that will serve the apps."""
+        """Opens the pools, and begins to keep the issuers' keys fresh and to hear of sign-outs.
+
+        In the event loop that will serve the apps. Raises UnusableIssuer.
+        """
+        await self.keys.refuse_unusable()
         if self.shared is not None:
             await self._open.enter_async_context(self.shared)
         await self._open.enter_async_context(self.forwarder)
-        if isinstance(self.keys, JwksClient):
-            await self._open.enter_async_context(KeptFresh(self.keys))
+        await self._open.enter_async_context(self.directory)
+        for keys in self.keys.fetched():
+            await self._open.enter_async_context(KeptFresh(keys))
+        if self.feed is not None:
+            await self._open.enter_async_context(self.feed)
+        else:
+            log.warning("sign_outs_not_heard", why="RABBITMQ_URL is not set: a token outlives its session's end")
 
     async def close(self) -> None:
         """Closes what ``start`` opened. Stop serving first."""
         await self._open.aclose()
 
 
-def build_gateway(settings: GatewaySettings, routes: Sequence[Route] = ROUTES) -> Gateway:
+def build_gateway(
+    settings: GatewaySettings,
+    routes: Sequence[Route] = ROUTES,
+    *,
+    bus: Connect | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Gateway:
+    """``bus`` takes the place of the broker at RABBITMQ_URL; ``monotonic`` ages the issuers' keys."""
     rotation = settings.rotation_key
     issuer = InternalTokenIssuer(settings.signing_key, also_published=[rotation] if rotation else [])
-    keys = clerk_keys(settings)
-    verifier = ClerkVerifier(
-        keys,
-        settings.issuers,
-        authorized_parties=settings.clerk_authorized_parties,
-        leeway=settings.gateway_token_leeway_seconds,
-        longest=settings.gateway_token_lifetime_seconds,
-    )
+    keys = KeySources(settings, monotonic)
+    directory = IdentityDirectory(settings.identity_url, issuer)
+    sign_outs = SignOuts(kept=settings.gateway_token_lifetime_seconds + 2 * settings.gateway_token_leeway_seconds)
+    linked = [issuer_of_project(settings.supabase_url)] if settings.supabase_url else []
     callers = Callers(
-        verifier,
+        issuers_of(settings, keys),
         issuer,
+        sign_outs=sign_outs,
+        links={name: LinkedUsers(name, directory) for name in linked},
         leeway=settings.gateway_token_leeway_seconds,
         development_user=settings.gateway_development_user,
     )
@@ -75,14 +101,15 @@ def build_gateway(settings: GatewaySettings, routes: Sequence[Route] = ROUTES) -
     cors = CorsRules(settings.allowed_origins, everyone=everyone)
     https = (settings.public_url or "").startswith("https://")
     edge = Edge(RouteTable(routes), admission, forwarder, own_pages(), cors, https=https)
-    return Gateway(RequestContext(edge, service="gateway"), internal_pages(issuer, keys), forwarder, keys, shared)
+    connect = bus or broker(settings)
+    feed = SignOutFeed(sign_outs, directory, connect) if connect else None
+    public, internal = RequestContext(edge, service="gateway"), internal_pages(issuer, keys, feed)
+    return Gateway(public, internal, forwarder, keys, directory, feed, shared)
 
 
-def clerk_keys(settings: GatewaySettings) -> Keys:
-    bootstrap = settings.bootstrap_key
-    if settings.jwks_url is not None:
-        return JwksClient(settings.jwks_url, source="clerk", algorithms={"RS256"}, bootstrap=bootstrap)
-    return StaticKeys([bootstrap] if bootstrap else [], any_kid=True)
+def broker(settings: GatewaySettings) -> Connect | None:
+    url = settings.rabbitmq_url
+    return (lambda: RabbitBus(url.get_secret_value(), name="gateway")) if url else None
 
 
 def own_pages() -> FastAPI:
@@ -101,21 +128,5 @@ def own_pages() -> FastAPI:
     async def docs() -> Response:
         page, policy = docs_page()
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
-
-    return app
-
-
-def internal_pages(issuer: InternalTokenIssuer, keys: Keys) -> FastAPI:
-    """Health, metrics and the keys of internal tokens; not for the public listener."""
-
-    async def keys_loaded() -> str | None:
-        missing = isinstance(keys, JwksClient) and not keys.usable
-        return "the issuer's keys were never loaded" if missing else None
-
-    app = create_app("gateway", title="Entrain gateway, internal", checks={"issuer_keys": keys_loaded})
-
-    @app.get("/.well-known/jwks.json", include_in_schema=False)
-    async def key_set() -> JSONResponse:
-        return JSONResponse(issuer.key_set(), headers={"Cache-Control": "public, max-age=60"})
 
     return app

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from common.settings import CommaList, Settings, read_as
 from common.signatures import PrivateKey, PublicKey, private_key_from_pem, public_key_from_pem
 from gateway.clerk import issuer_of_publishable_key
+from gateway.supabase import issuer_of_project
 
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -83,6 +84,9 @@ class GatewaySettings(Settings):
     clerk_authorized_parties: CommaList = Field(
         (), description="comma list of origins accepted in `azp`; empty = not checked, absent `azp` passes"
     )
+    supabase_url: Origin | None = Field(
+        None, description="a Supabase project, `https://….supabase.co`: its users may call too, as a second issuer"
+    )
     gateway_token_leeway_seconds: int = Field(
         5, ge=0, le=300, description="how far clocks may differ when session tokens are judged, seconds"
     )
@@ -100,6 +104,9 @@ class GatewaySettings(Settings):
     )
     gateway_rotation_key: Annotated[SecretStr, AfterValidator(_any_key)] | None = Field(
         None, description="PEM, public or private, of the signing key before or after this one: published beside it"
+    )
+    rabbitmq_url: SecretStr | None = Field(
+        None, description="amqp(s) URL of the broker: who signs out is refused at once; without it when the token ends"
     )
     identity_url: Origin = Field("http://127.0.0.1:8701", description="where identity answers")
     billing_url: Origin = Field("http://127.0.0.1:8702", description="where billing answers")
@@ -129,6 +136,10 @@ class GatewaySettings(Settings):
             raise ValueError("set CLERK_JWKS_URL or CLERK_JWT_KEY beside CLERK_ISSUERS")
         if self.jwks_url is not None and not self._is_safe(self.jwks_url):
             raise ValueError("CLERK_JWKS_URL must be https: whoever can alter the keys can sign in as anyone")
+        if self.supabase_url is not None and not self._is_safe(self.supabase_url):
+            raise ValueError("SUPABASE_URL must be https: whoever can alter the keys can sign in as anyone")
+        if self.supabase_url is not None and issuer_of_project(self.supabase_url) in self.issuers:
+            raise ValueError("SUPABASE_URL and Clerk's settings name the same issuer")
         return self
 
     def _is_safe(self, url: str) -> bool:

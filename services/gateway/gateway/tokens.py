@@ -1,12 +1,13 @@
 """Session tokens from outside: what verifying one yields, and the memory of those already verified."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
+from common.compact_tokens import CompactToken, InvalidToken
 from common.internal_tokens import MintedToken
 
 _MAXIMUM_REMEMBERED_TOKEN = 4 * 1024
@@ -18,7 +19,8 @@ VERIFIED_TOKEN_LOOKUPS = Counter("verified_token_lookups_total", "Session tokens
 class VerifiedToken:
     """Who an outside token speaks for."""
 
-    user_id: str
+    subject: str
+    """The user as the issuer knows them."""
     session_id: str
     actor: str | None
     """Who acts in the user's name when the session is an impersonation."""
@@ -27,25 +29,52 @@ class VerifiedToken:
     """Unix seconds, as the token says."""
 
 
-class TokenVerifier(Protocol):
-    """Judges the tokens of one issuer."""
+class IssuerVerifier(Protocol):
+    """Judges the tokens of one issuer by that issuer's keys."""
+
+    issuers: frozenset[str]
+    """The exact values of ``iss`` it answers for."""
+    algorithms: frozenset[str]
 
     @property
     def generation(self) -> int:
-        """Changes with the issuer's keys."""
+        """Grows with every change of the issuer's keys."""
         ...
 
-    async def verify(self, token: str) -> VerifiedToken:
-        """Raises InvalidToken, or KeysUnavailable when no key set was ever loaded."""
+    async def verify(self, token: CompactToken, claims: Mapping[str, Any]) -> VerifiedToken:
+        """``claims`` are those of the token, whose ``iss`` is one of ``issuers``; nothing else of it is checked yet.
+
+        Raises InvalidToken, or KeysUnavailable when no key set was ever loaded.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Judges any session token."""
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever some issuer's keys change."""
+        ...
+
+    async def verify(self, text: str) -> VerifiedToken:
+        """Raises InvalidToken, or KeysUnavailable when no key set of the token's issuer was ever loaded."""
         ...
 
 
 @dataclass(slots=True)
 class RememberedToken:
-    """A verified token and the internal tokens minted for it, by audiences."""
+    """A verified token and the internal tokens minted for it and ``user_id``, by audiences."""
 
     token: VerifiedToken
+    user_id: str | None = None
     minted: dict[tuple[str, ...], MintedToken] = field(default_factory=dict)
+
+    def speaks_for(self, user_id: str) -> None:
+        """A subject that was linked to another user takes nothing of the first one along."""
+        if user_id != self.user_id:
+            self.minted.clear()
+            self.user_id = user_id
 
 
 class RememberedTokens:
@@ -85,3 +114,11 @@ class RememberedTokens:
             if len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
         return entry
+
+
+def matching(claims: Mapping[str, Any], name: str, accepted: Callable[[str], object]) -> str:
+    """The text of a claim. Raises InvalidToken unless it is text that ``accepted``, a pattern's fullmatch, takes."""
+    value = claims.get(name)
+    if not isinstance(value, str) or not accepted(value):
+        raise InvalidToken(name)
+    return value

@@ -83,7 +83,13 @@ def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
     return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
 
 
-def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None = None) -> FastAPI:
+def create_app(
+    service: str,
+    *,
+    title: str,
+    checks: Mapping[str, Check] | None = None,
+    impairments: Mapping[str, Check] | None = None,
+) -> FastAPI:
     """A FastAPI application that answers errors in the envelope and carries the request context."""
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.service = service
@@ -95,12 +101,16 @@ def create_app(service: str, *, title: str, checks: Mapping[str, Check] | None =
     app.add_middleware(BodyLimit)
     app.add_middleware(Deadline)
     app.add_middleware(RequestContext, service=service)
-    add_health(app, checks or {})
+    add_health(app, checks or {}, impairments or {})
     return app
 
 
-def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
-    """``/health/live``, ``/health/ready`` (503 naming what is missing) and ``/metrics``."""
+def add_health(app: FastAPI, checks: Mapping[str, Check], impairments: Mapping[str, Check]) -> None:
+    """``/health/live``, ``/health/ready`` and ``/metrics``.
+
+    ``/health/ready`` is 503 while something is missing without which a request cannot be answered. What only works
+    less well, it names too, under ``impaired``: taking every instance out of service for it would be worse.
+    """
 
     @app.get("/health/live", include_in_schema=False)
     async def live() -> dict[str, bool]:
@@ -109,7 +119,9 @@ def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
     @app.get("/health/ready", include_in_schema=False)
     async def ready() -> JSONResponse:
         missing = {name: problem for name, check in checks.items() if (problem := await _run(check))}
-        return JSONResponse({"ok": not missing, "missing": missing}, 503 if missing else 200)
+        impaired = {name: problem for name, check in impairments.items() if (problem := await _run(check))}
+        found = {"ok": not missing, "missing": missing} | ({"impaired": impaired} if impaired else {})
+        return JSONResponse(found, 503 if missing else 200)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
