@@ -36,6 +36,7 @@ PROXIES = ("haproxy", "envoy", "gateway")
 TOKEN_SECONDS = 3600
 SOAK_TOKEN_SECONDS = 60
 SOAK_USERS = 1000
+SOAK_FILL_SECONDS = 60.0
 SOAK_SLICE_SECONDS = 5.0
 
 Samples = dict[str, list[float]]
@@ -127,11 +128,13 @@ def spread(values: list[float]) -> list[float]:
     return [round(value, 3) for value in (statistics.median(values), min(values), max(values))]
 
 
-def soak(forge: TokenForge, gateway: Door, options: argparse.Namespace) -> Any:
+def soak(folder: Path, forge: TokenForge, gateway: Door, options: argparse.Namespace) -> Any:
     """Resident memory once every bounded memory is full: more tokens than are remembered go through beforehand."""
     first = gateway.resident_megabytes()
-    fill = (request_bytes(user_token(forge, user, SOAK_TOKEN_SECONDS)) for user in itertools.count())
-    steady(gateway.port, fill, rate=options.rate, seconds=1.2 * REMEMBERED / options.rate)
+    tokens = write_tokens(folder, forge, 2 * REMEMBERED)
+    filled = saturate(options.wrk, gateway.port, tokens, connections=options.connections, seconds=SOAK_FILL_SECONDS)
+    if filled.requests < REMEMBERED:
+        raise RuntimeError(f"only {filled.requests} tokens went through beforehand")
     requests = renewed_requests(forge)
     times: list[float] = []
     memory: list[tuple[float, float]] = []
@@ -172,7 +175,7 @@ async def measure(options: argparse.Namespace) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         async with doors(Path(folder), forge, options) as started:
             if options.soak:
-                return soak(forge, started["gateway"], options)
+                return soak(Path(folder), forge, started["gateway"], options)
             return compare(Path(folder), forge, started, options)
 
 

@@ -19,6 +19,8 @@ HEADERS = {
 }
 """What the app sends beside its token."""
 _PATIENCE_SECONDS = 5.0
+_MOST_WAITING = 900
+"""Below what ``select`` can hold."""
 _ROTATION = """\
 local requests, place = {}, 0
 for token in io.lines("%s") do
@@ -109,10 +111,10 @@ def steady(port: int, requests: Iterator[bytes], *, rate: float, seconds: float)
                 line.send(next(requests), due)
                 waiting[line.socket] = line
                 sent += 1
-                continue
-            if now > started + seconds + _PATIENCE_SECONDS:
+                due += 1 / rate
+            if len(waiting) > _MOST_WAITING or now > started + seconds + _PATIENCE_SECONDS:
                 raise TimeoutError(f"{len(waiting)} requests were not answered")
-            pause = due - now if sent < count else _PATIENCE_SECONDS
+            pause = max(0.0, due - time.perf_counter()) if sent < count else _PATIENCE_SECONDS
             for ready in select.select([*waiting], [], [], pause)[0]:
                 if waiting[ready].answered():
                     line = waiting.pop(ready)
