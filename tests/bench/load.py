@@ -19,8 +19,8 @@ HEADERS = {
 }
 """What the app sends beside its token."""
 _PATIENCE_SECONDS = 5.0
-_MOST_WAITING = 900
-"""Below what ``select`` can hold."""
+_MOST_WAITING = 500
+"""Answers waited for at once; what is due beyond them goes out late and is timed from when it was due all the same."""
 _ROTATION = """\
 local requests, place = {}, 0
 for token in io.lines("%s") do
@@ -100,25 +100,26 @@ def steady(port: int, requests: Iterator[bytes], *, rate: float, seconds: float)
     free: list[_Line] = []
     waiting: dict[socket.socket, _Line] = {}
     times: list[float] = []
-    started = time.perf_counter() + 0.05
+    started = progress = time.perf_counter() + 0.05
     count, sent = int(rate * seconds), 0
     try:
         while len(times) < count:
-            now = time.perf_counter()
-            due = started + sent / rate
-            if sent < count and now >= due:
+            now, due = time.perf_counter(), started + sent / rate
+            held = sent == count or len(waiting) == _MOST_WAITING
+            if now >= due and not held:
                 line = free.pop() if free else _Line(_connected(port))
                 line.send(next(requests), due)
                 waiting[line.socket] = line
                 sent += 1
                 due += 1 / rate
-            if len(waiting) > _MOST_WAITING or now > started + seconds + _PATIENCE_SECONDS:
+            if now > progress + _PATIENCE_SECONDS:
                 raise TimeoutError(f"{len(waiting)} requests were not answered")
-            pause = max(0.0, due - time.perf_counter()) if sent < count else _PATIENCE_SECONDS
+            pause = _PATIENCE_SECONDS if held else max(0.0, due - time.perf_counter())
             for ready in select.select([*waiting], [], [], pause)[0]:
                 if waiting[ready].answered():
                     line = waiting.pop(ready)
-                    times.append((time.perf_counter() - line.intended) * 1000)
+                    progress = time.perf_counter()
+                    times.append((progress - line.intended) * 1000)
                     free.append(line)
     finally:
         for line in (*free, *waiting.values()):
