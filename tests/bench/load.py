@@ -55,7 +55,8 @@ def saturate(wrk: str, port: int, tokens: Path, *, connections: int, seconds: fl
     script = tokens.with_suffix(".lua")
     headers = ", ".join(f'["{name}"] = "{value}"' for name, value in HEADERS.items())
     script.write_text(_ROTATION % (tokens, headers))
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), f"http://127.0.0.1:{port}{PATH}"]
+    much = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s"]
+    command = [wrk, *much, "-s", str(script), f"http://127.0.0.1:{port}{PATH}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
     found = json.loads(output.splitlines()[-1])
     if found["refused"] or found["failed"] or not found["requests"]:
