@@ -143,7 +143,7 @@ def soak(folder: Path, forge: TokenForge, gateway: Door, options: argparse.Names
         memory.append((elapsed / 60, gateway.resident_megabytes()))
         times += steady(gateway.port, requests, rate=options.rate, seconds=SOAK_SLICE_SECONDS)
     memory.append((elapsed / 60, gateway.resident_megabytes()))
-    slope = statistics.linear_regression(*zip(*memory, strict=True)).slope
+    second_half = memory[len(memory) // 2 :]
     every = max(1, len(memory) // 20)
     return {
         "minutes": options.soak,
@@ -154,9 +154,15 @@ def soak(folder: Path, forge: TokenForge, gateway: Door, options: argparse.Names
         "p99": round(percentile(times, 99), 3),
         "megabytes_before_any_request": round(first, 1),
         "megabytes_first_and_last": [round(memory[0][1], 1), round(memory[-1][1], 1)],
-        "megabytes_per_hour": round(slope * 60, 2),
+        "megabytes_per_hour": slope(memory),
+        "megabytes_per_hour_in_the_second_half": slope(second_half),
         "minute_and_megabytes": [[round(minute, 1), round(size, 1)] for minute, size in memory[::every]],
     }
+
+
+def slope(memory: list[tuple[float, float]]) -> float:
+    """Megabytes per hour, of minutes and megabytes."""
+    return round(statistics.linear_regression(*zip(*memory, strict=True)).slope * 60, 2)
 
 
 def renewed_requests(forge: TokenForge) -> Iterator[bytes]:
