@@ -1,7 +1,6 @@
 """The command line every service shares: ``api``, ``worker``, ``migrate`` and ``parked``."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ from common.messaging.parking import Commands, add_parked, manage_parked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
 from common.observability import configure_logging
-from common.service import PortTaken, Service, run_api, run_worker
+from common.service import PortTaken, Service, run_api, run_process, run_worker
 from common.settings import EXIT_BAD_SETTINGS, DatabaseSettings
 
 INTERNAL_OFFSET = 100
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callab
         print(f"{settings.service}: {error}; see .env.example", file=sys.stderr)
         return EXIT_BAD_SETTINGS
     try:
-        return asyncio.run(_run(arguments, settings, service))
+        return run_process(_run(arguments, settings, service))
     except PortTaken as error:
         print(f"{settings.service}: {error}", file=sys.stderr)
         return 1

@@ -1,13 +1,12 @@
 """``python -m gateway api``: the only reader of the environment."""
 
 import argparse
-import asyncio
 import json
 import sys
 from pathlib import Path
 
 from common.observability import configure_logging, logger
-from common.service import LEAVE_SECONDS, HttpServer, PortTaken, stop_requested
+from common.service import LEAVE_SECONDS, HttpServer, PortTaken, run_process, stop_requested
 from common.settings import EXIT_BAD_SETTINGS
 from gateway.docs import document_text, merge
 from gateway.issuers import UnusableIssuer
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = GatewaySettings.load()
     configure_logging("gateway", level=settings.log_level, style=settings.log_format)
     try:
-        asyncio.run(run_api(build_gateway(settings), chosen.host, chosen.port))
+        run_process(run_api(build_gateway(settings), chosen.host, chosen.port))
     except PortTaken as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1

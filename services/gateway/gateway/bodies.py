@@ -11,6 +11,8 @@ from gateway.headers import RawHeaders, values
 
 LARGEST_KEPT = 64 * 1024
 """Bytes of a body that are remembered so that it can be sent again."""
+_WATCHED_AFTER = 0.05
+"""Seconds. Most requests are answered by then, and spared a task each."""
 
 
 class ClientGone(Exception):
@@ -107,7 +109,13 @@ async def unless_client_leaves(body: RequestBody) -> AsyncIterator[None]:
         left = True
         working.cancel()
 
-    watcher = asyncio.create_task(watch())
+    watcher: asyncio.Task[None] | None = None
+
+    def begin() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(watch())
+
+    waiting = asyncio.get_running_loop().call_later(_WATCHED_AFTER, begin)
     try:
         yield
     except asyncio.CancelledError:
@@ -116,4 +124,6 @@ async def unless_client_leaves(body: RequestBody) -> AsyncIterator[None]:
         working.uncancel()
         raise ClientGone from None
     finally:
-        watcher.cancel()
+        waiting.cancel()
+        if watcher is not None:
+            watcher.cancel()

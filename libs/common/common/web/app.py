@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
@@ -190,8 +191,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        trace = TraceContext(new_traceparent(headers.get("traceparent")), valid_request_id(headers.get("x-request-id")))
+        parent = _header(scope, b"traceparent")
+        trace = TraceContext(new_traceparent(parent), valid_request_id(_header(scope, b"x-request-id")))
         enter_trace(trace, service=self.service)
         status = 0
         started = time.perf_counter()
@@ -214,10 +215,22 @@ class RequestContext:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
-            HTTP_REQUESTS.labels(self.service, scope["method"], route, status).inc()
-            HTTP_SECONDS.labels(self.service, scope["method"], route).observe(seconds)
+            requests, duration = _meters(self.service, scope["method"], route, status)
+            requests.inc()
+            duration.observe(seconds)
             if not route.startswith(("/health", "/metrics")):
                 log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    """The last of that name."""
+    return next((value.decode("latin-1") for given, value in reversed(scope["headers"]) if given == name), None)
+
+
+@cache
+def _meters(service: str, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Looked up once, since a look-up costs more than counting. There are few: the server knows the methods."""
+    return HTTP_REQUESTS.labels(service, method, route, status), HTTP_SECONDS.labels(service, method, route)
 
 
 class BodyLimit:
