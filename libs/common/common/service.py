@@ -232,7 +232,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def run_process(main: Coroutine[Any, Any, Result]) -> Result:
-    """``asyncio.run`` for the life of a process: on uvloop, and without collecting what was imported again and again."""
+    """``asyncio.run`` for the life of a process: on uvloop, and the collector leaves alone what was imported."""
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
