@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
 from common.contracts.identity import SessionEnded, UserDeleted
@@ -18,6 +18,9 @@ LOOK_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 5.0
 REATTACH_SECONDS = 15.0
 """How long a consumer may come back by itself before it is made anew."""
+
+_LEAVE_SECONDS = 5.0
+"""A broker that does not answer the goodbye must not hold up the process's end; the queue vanishes by itself."""
 
 Connect = Callable[[], AbstractAsyncContextManager[Bus]]
 """A bus of the feed's own, started; or one that is running already."""
@@ -47,9 +50,7 @@ class SignOutFeed:
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.wait(self._tasks, timeout=_LEAVE_SECONDS)
 
     async def impaired(self) -> str | None:
         """None while sign-outs arrive by event and none can be missing."""
@@ -70,6 +71,10 @@ class SignOutFeed:
                     finally:
                         consumption, self._consumption = self._consumption, None
                         await consumption.stop()
+            except asyncio.CancelledError:  # the broker's client reports some lost sessions as if we had been cancelled
+                if _really_cancelled():
+                    raise
+                log.warning("sign_outs_not_attached", error="the session with the broker ended")
             except Exception as error:  # whatever the bus is in trouble with, it is tried again
                 log.warning("sign_outs_not_attached", error=f"{type(error).__name__}: {error}"[:200])
             await asyncio.sleep(LOOK_SECONDS)
@@ -115,3 +120,8 @@ class SignOutFeed:
             self._sign_outs.delete_user(user.user_id, user.deleted_at.timestamp())
         log.info("sign_outs_caught_up", sessions=len(found.sessions), users=len(found.users))
         return True
+
+
+def _really_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
