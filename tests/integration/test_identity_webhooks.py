@@ -73,6 +73,7 @@ async def test_the_first_token_names_the_issuer_of_a_user_only_webhooks_have_tol
     assert issuers == [("clerk", 1, "ada@example.com"), (ISSUER, 2, "ada@example.com")]
 
 
+@pytest.mark.attack("E15")
 async def test_an_older_description_changes_nothing(world: Identity) -> None:
     newest = {"id": "idn_1", "email_address": "new@example.com", "verification": {"status": "verified"}}
     assert (await world.tell("user.updated", described(updated_at=2_000, email_addresses=[newest]))).status == 200
@@ -146,6 +147,7 @@ async def test_metadata_is_neither_kept_nor_logged(world: Identity, capfd: pytes
     assert "a-private-matter" not in printed.out + printed.err
 
 
+@pytest.mark.attack("E15")
 async def test_the_same_message_many_times_at_once_is_taken_once(world: Identity) -> None:
     body = webhook_body("user.created", described(), world.clerk.instance_id, world.clock()).encode()
     signed = svix_headers("msg_once", body, int(world.clock().timestamp()), WEBHOOK_SECRET)
@@ -155,6 +157,7 @@ async def test_the_same_message_many_times_at_once_is_taken_once(world: Identity
     assert len(await world.emitted()) == 1
 
 
+@pytest.mark.attack("E15")
 async def test_a_message_that_is_sent_again_days_later_is_known(world: Identity) -> None:
     body = webhook_body("user.updated", described(), world.clerk.instance_id, world.clock()).encode()
     for day in range(15):
@@ -230,6 +233,7 @@ NOT_UNDERSTOOD: list[Any] = [
 ]
 
 
+@pytest.mark.attack("E14")
 async def test_a_body_that_cannot_be_understood_is_400_and_changes_nothing(world: Identity) -> None:
     for body in NOT_UNDERSTOOD:
         answer = await world.post_webhook(body if isinstance(body, bytes) else json.dumps(body).encode())
@@ -244,6 +248,7 @@ async def test_a_body_that_does_not_name_its_instance_is_taken(world: Identity) 
     assert (await world.post_webhook(body)).status == 200
 
 
+@pytest.mark.attack("E14")
 async def test_what_is_not_signed_is_400_whatever_it_holds(world: Identity) -> None:
     body = webhook_body("user.created", described(), world.clerk.instance_id, world.clock()).encode()
     now = int(world.clock().timestamp())
@@ -272,6 +277,7 @@ async def test_either_of_two_secrets_signs_while_they_are_exchanged(database_url
             assert (await world.post_webhook(body, signed)).status == 200
 
 
+@pytest.mark.attack("E16")
 async def test_a_body_over_the_limit_is_413_before_anything_is_checked(world: Identity) -> None:
     async def flood() -> AsyncIterator[bytes]:
         for _ in range(20):
