@@ -5,7 +5,7 @@ BIN := .venv/bin
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-header --format requirements-txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test attacks lint contracts lock environment broker
+.PHONY: help run test attacks fuzz lint contracts lock environment broker
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ test: environment broker ## every test, against real PostgreSQL, S3 and RabbitMQ
 
 attacks: environment broker ## the tests of every known attack on tokens and their carriage, and the table of them
 	@$(BIN)/pytest -m attack -q $(ARGS)
+
+fuzz: environment ## plays the running product against its published API for some minutes, and sums up
+	@$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 lint: environment ## style, types, import rules, Docker files
 	$(BIN)/ruff check .

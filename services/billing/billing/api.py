@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
 from billing import export, queries
+from billing.commands import ClaimedByAnother, TooManyClaims
 from billing.entitlement import Rules
 from billing.models import tombstones
 from billing.refreshing import Refresher
@@ -15,6 +16,7 @@ from common.db.engine import Database
 from common.db.uow import UnitOfWork
 from common.web.app import WireRoute
 from common.web.erasure import Belongings, refuse_erased
+from common.web.openapi import refusals
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
 
@@ -53,7 +55,7 @@ async def subscription(uow: Transaction, rules: TheRules, user_id: UserId) -> Su
     return await _subscription(uow, rules, user_id)
 
 
-@router.post("/me/subscription/sync")
+@router.post("/me/subscription/sync", responses=refusals(ClaimedByAnother, TooManyClaims))
 async def sync(
     user_id: UserId,
     rules: TheRules,

@@ -58,11 +58,15 @@ _LINK = text("""
 
 
 class ClaimedByAnother(Conflict):
+    """The purchase belongs to another account."""
+
     def __init__(self) -> None:
         super().__init__("This purchase belongs to another account.")
 
 
 class TooManyClaims(Conflict):
+    """The account has claimed purchases of as many anonymous ids as one can."""
+
     def __init__(self) -> None:
         super().__init__(f"An account can claim purchases of at most {MOST_CLAIMS} anonymous ids.")
 

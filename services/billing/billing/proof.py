@@ -18,6 +18,8 @@ _MOST_SIGNATURES = 8
 
 
 class NotFromRevenueCat(DomainError):
+    """The webhook does not prove where it comes from."""
+
     status, code = 401, "UNAUTHORIZED"
 
     def __init__(self) -> None:

@@ -2,29 +2,52 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
+from billing.causes import CauseKind
 from billing.entitlement import SubscriptionState
 from billing.models import Change
-from common.contracts.billing import GrantedEntitlement
+from billing.notice import LONGEST_ID, LONGEST_TYPE
+from common.contracts.billing import GrantedEntitlement, Plan, Status
 from common.web.app import Instant, WireModel
+from common.web.numbers import Count
 from common.web.pagination import Page
-from common.web.text import Text
+from common.web.text import NO_NUL, Url, one_of
 
 ANONYMOUS_ID = r"^\$RCAnonymousID:[A-Za-z0-9-]{16,64}$"
+EXAMPLE_EVENT = "12345678-1234-1234-1234-123456789012"
+
+ShownPlan = Annotated[str, one_of(*get_args(Plan))]
+ShownStatus = Annotated[str, one_of(*get_args(Status))]
+StoreName = Annotated[str, Field(examples=["app_store"])]
+ProductId = Annotated[str, Field(examples=["entrain_pro_monthly"])]
+
+
+class RevenueCatEvent(BaseModel):
+    """What every event has; each kind has more, and all of it is kept."""
+
+    id: str = Field(min_length=1, max_length=LONGEST_ID, pattern=NO_NUL, examples=[EXAMPLE_EVENT])
+    type: str = Field(min_length=1, max_length=LONGEST_TYPE, pattern=NO_NUL, examples=["RENEWAL"])
+    event_timestamp_ms: float = Field(examples=[1767225600000])
+
+
+class RevenueCatWebhook(BaseModel):
+    """The body of a webhook, as RevenueCat documents it."""
+
+    event: RevenueCatEvent
 
 
 class Stored(WireModel):
-    ok: bool = True
+    ok: Literal[True] = True
     duplicate: bool
 
 
 class GrantedView(WireModel):
-    name: str
-    product_id: str
-    store: str | None = None
+    name: str = Field(examples=["pro"])
+    product_id: ProductId
+    store: StoreName | None = None
     expires_at: Instant | None = None
     """Absent: for life."""
 
@@ -34,17 +57,17 @@ class GrantedView(WireModel):
 
 
 class SubscriptionView(WireModel):
-    plan: str
-    status: str
+    plan: ShownPlan
+    status: ShownStatus
     entitlements: list[GrantedView]
     expires_at: Instant | None = None
     renews_at: Instant | None = None
     will_renew: bool
-    store: str | None = None
-    product_id: str | None = None
-    environment: str
-    management_url: str | None = None
-    sequence: int
+    store: StoreName | None = None
+    product_id: ProductId | None = None
+    environment: Annotated[str, one_of("production", "sandbox")]
+    management_url: Url | None = Field(None, examples=["https://apps.apple.com/account/subscriptions"])
+    sequence: Count
     as_of: Instant
     """When RevenueCat last told us; now, for a user it never told us about."""
 
@@ -67,25 +90,25 @@ class SubscriptionView(WireModel):
 
 
 class SyncRequest(WireModel):
-    app_user_id: Annotated[Text, Field(pattern=ANONYMOUS_ID)] | None = None
+    app_user_id: Annotated[str, Field(strict=True, pattern=ANONYMOUS_ID)] | None = None
     """The anonymous id under which the user bought before signing in."""
 
 
 class CauseView(WireModel):
-    kind: str
-    text: str
-    event_id: str | None = None
-    event_type: str | None = None
+    kind: Annotated[str, one_of(*get_args(CauseKind))]
+    text: str = Field(examples=[f"RevenueCat sent RENEWAL (event {EXAMPLE_EVENT})"])
+    event_id: str | None = Field(None, examples=[EXAMPLE_EVENT])
+    event_type: str | None = Field(None, examples=["RENEWAL"])
 
 
 class ChangeView(WireModel):
-    sequence: int
+    sequence: Count
     changed_at: Instant
-    plan: str
-    status: str
+    plan: ShownPlan
+    status: ShownStatus
     expires_at: Instant | None = None
     will_renew: bool
-    product_id: str | None = None
+    product_id: ProductId | None = None
     cause: CauseView
 
     @classmethod
@@ -107,8 +130,8 @@ class ChangeView(WireModel):
 
 class HistoryView(WireModel):
     changes: list[ChangeView]
-    limit: int
-    offset: int
+    limit: Annotated[int, Field(examples=[50])]
+    offset: Annotated[int, Field(examples=[0])]
     has_more: bool
 
     @classmethod

@@ -2,16 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Security
+from fastapi.security import APIKeyHeader
 
 from billing import commands
 from billing.notice import Notice, parse_notice
-from billing.proof import WebhookProof
-from billing.schemas import Stored
+from billing.proof import SIGNATURE_HEADERS, NotFromRevenueCat, WebhookProof
+from billing.schemas import RevenueCatWebhook, Stored
 from common.web.app import WireRoute
+from common.web.openapi import raw_body, refusals
 from common.web.transactions import Transaction
 
-router = APIRouter(route_class=WireRoute)
+SIGNATURE = Security(APIKeyHeader(name=SIGNATURE_HEADERS[0], scheme_name="revenuecat", auto_error=False))
+"""Named for the published API; what proves the sender is in ``proof``."""
+
+router = APIRouter(route_class=WireRoute, dependencies=[SIGNATURE])
 
 
 async def _proven(request: Request) -> tuple[Notice, bytes]:
@@ -26,7 +31,7 @@ async def _proven(request: Request) -> tuple[Notice, bytes]:
 ProvenNotice = Annotated[tuple[Notice, bytes], Depends(_proven)]
 
 
-@router.post("/webhooks/revenuecat")
+@router.post("/webhooks/revenuecat", responses=refusals(NotFromRevenueCat), openapi_extra=raw_body(RevenueCatWebhook))
 async def revenuecat(received: ProvenNotice, uow: Transaction) -> Stored:
     """Stores the event and the work it makes; answers 200 once both are safe, and never reads anything itself."""
     notice, body = received

@@ -1,33 +1,24 @@
-"""One description of the whole public API, and a page that shows it without any outside host."""
+"""One description of the whole public API, made from those of the services."""
 
-import base64
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from common.errors import DomainError, InvalidInput, PayloadTooLarge, RateLimited, Unauthorized, Unavailable
+from common.web.openapi import ERROR_SCHEMA, with_refusals
+from gateway.callers import ImpersonationRefused
 from gateway.routes import OWN, ROUTES, Route
 
 _VERBS = ("get", "put", "post", "delete", "patch", "head")
-_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
-_SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
+_SECTIONS = ("schemas", "securitySchemes")
+_ABOUT = """Sign in with Clerk and send the session token as `Authorization: Bearer …`.
 
-ERROR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "description": "Every error. `code` is stable, `message` is for people.",
-    "required": ["code", "message"],
-    "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "details": {}},
-    "example": {"code": "NOT_FOUND", "message": "There is nothing at this address."},
-}
-_GATEWAY_ERRORS = {
-    "400": "The request cannot be understood.",
-    "401": "No valid session token was sent.",
-    "413": "The body is larger than 1 MiB.",
-    "503": "A service is busy or restarting; `Retry-After` says when to try again.",
-}
+Every error is `{code, message, details?}`; a failure on our side is a 500 with `INTERNAL_ERROR`. Every answer carries
+`X-Request-Id`. An optional field that has no value is absent, never null, unless its type says null."""
 
 
 class ConflictingSchemas(ValueError):
@@ -40,7 +31,11 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     Keeps the operations the gateway forwards and no others; adds what the gateway itself answers: authentication, its
     errors. Raises ConflictingSchemas.
     """
-    components: dict[str, dict[str, Any]] = {"schemas": {"Error": ERROR_SCHEMA}}
+    session = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    components: dict[str, dict[str, Any]] = {
+        "schemas": {"Error": ERROR_SCHEMA},
+        "securitySchemes": {"session": session},
+    }
     found: dict[str, dict[str, Any]] = {}
     for document in documents:
         for section in _SECTIONS:
@@ -50,16 +45,14 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     paths = {"/health": {"get": _health()}}
     for route in ROUTES:
         item = found.get(_shape(route.path), {})
-        operations = {
-            verb: _public_operation(item[verb], route, verb) for verb in _VERBS if verb in item and _offers(route, verb)
-        }
+        offered = [verb for verb in _VERBS if verb in item and verb.upper() in route.methods]
+        operations = {verb: _public_operation(item[verb], route, verb) for verb in offered}
         if operations and route.service != OWN:
-            shared = {"parameters": item["parameters"]} if "parameters" in item else {}
-            paths[item["path"]] = shared | operations
-    components["securitySchemes"] = {"session": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+            paths[item["path"]] = operations
+    components["responses"] = _shared_refusals(operation for item in paths.values() for operation in item.values())
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Entrain", "version": "1", "description": "Sign in with Clerk; send the session token."},
+        "info": {"title": "Entrain", "version": "1", "description": _ABOUT},
         "security": [{"session": []}],
         "paths": paths,
         "components": {section: dict(sorted(members.items())) for section, members in components.items() if members},
@@ -70,17 +63,6 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def public_document() -> bytes:
     """The document packaged with the gateway, as JSON."""
     return files("gateway").joinpath("openapi.json").read_bytes()
-
-
-@cache
-def docs_page() -> tuple[bytes, str]:
-    """The page, and the Content-Security-Policy that lets nothing but its own script run."""
-    page = files("gateway").joinpath("docs.html").read_text("utf-8")
-    script = _SCRIPT.search(page)
-    assert script, "docs.html has one inline script"
-    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'sha256-{digest}'"
-    return page.encode(), policy
 
 
 def document_text(document: Mapping[str, Any]) -> str:
@@ -99,29 +81,50 @@ def _shape(path: str) -> str:
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
-def _offers(route: Route, verb: str) -> bool:
-    return verb.upper() in route.methods
-
-
 def _public_operation(operation: Mapping[str, Any], route: Route, verb: str) -> dict[str, Any]:
-    public = dict(operation)
+    public = deepcopy(dict(operation))
     public["tags"] = [route.service]
-    public["responses"] = {name: answer for name, answer in public.get("responses", {}).items() if name != "422"}
-    limited = {"429": "Too many requests; `Retry-After` says when to try again."}
-    for status, text in (_GATEWAY_ERRORS | (limited if route.allowance(verb.upper()) else {})).items():
-        if status != "401" or not route.public:
-            public["responses"].setdefault(status, _error(text))
-    if route.public:
+    errors = _refusals(route, verb, body="requestBody" in operation)
+    public["responses"] = with_refusals(public.get("responses", {}), errors)
+    if route.public and "security" not in public:
         public["security"] = []
+        public["responses"].pop("401", None)  # the service's own door, which the gateway always opens
     return public
 
 
-def _error(text: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {"description": text, "content": {"application/json": {"schema": schema}}}
+def _refusals(route: Route, verb: str, *, body: bool) -> Iterator[type[DomainError]]:
+    """What the gateway itself answers on the way to a service."""
+    yield InvalidInput
+    if not route.public:
+        yield Unauthorized
+    if route.is_personal(verb.upper()):
+        yield ImpersonationRefused
+    if body:
+        yield PayloadTooLarge
+    if not route.public or route.allowance(verb.upper()):  # signed-in routes: too many refused tokens
+        yield RateLimited
+    yield Unavailable
+
+
+def _shared_refusals(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Takes refusals out of the operations, which refer to them from then on: most are the same everywhere."""
+    shared: dict[str, Any] = {}
+    for operation in operations:
+        for status, response in operation["responses"].items():
+            name = "Or".join(code.title().replace("_", "") for code in _codes(response))
+            if name and shared.setdefault(name, response) == response:
+                operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    return shared
+
+
+def _codes(response: Mapping[str, Any]) -> list[str]:
+    media = response.get("content", {}).get("application/json", {})
+    codes: list[str] = media.get("schema", {}).get("properties", {}).get("code", {}).get("enum", [])
+    return codes
 
 
 def _health() -> dict[str, Any]:
     schema = {"type": "object", "required": ["ok"], "properties": {"ok": {"const": True}}}
-    answer = {"description": "The gateway answers.", "content": {"application/json": {"schema": schema}}}
-    return {"summary": "Health", "operationId": "health", "tags": [OWN], "security": [], "responses": {"200": answer}}
+    content = {"application/json": {"schema": schema, "example": {"ok": True}}}
+    answers = with_refusals({"200": {"description": "The gateway answers.", "content": content}}, [InvalidInput])
+    return {"summary": "Health", "operationId": "getHealth", "tags": [OWN], "security": [], "responses": answers}

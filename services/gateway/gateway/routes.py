@@ -99,6 +99,7 @@ def _route(
 ROUTES: tuple[Route, ...] = (
     _route("GET", "/health", OWN, public=True),
     _route("GET", "/docs", OWN, public=True, reads=BROWSING),
+    _route("GET", "/docs/{name}", OWN, public=True, reads=BROWSING),
     _route("GET", "/openapi.json", OWN, public=True, reads=BROWSING),
     _route("GET DELETE", "/me", "identity", carried_to="billing", in_person="DELETE"),
     _route("GET POST", "/me/values", "identity"),

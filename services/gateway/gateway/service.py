@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
-from fastapi.responses import Response
 from starlette.types import ASGIApp
 
 from common.internal_tokens import InternalTokenIssuer
@@ -18,13 +17,13 @@ from gateway.callers import Callers
 from gateway.clients import ClientAddresses
 from gateway.cors import CorsRules
 from gateway.directory import IdentityDirectory
-from gateway.docs import docs_page, public_document
 from gateway.edge import Edge
 from gateway.forwarding import Forwarder
 from gateway.freshness import KeptFresh
 from gateway.issuers import KeySources, issuers_of
 from gateway.links import LinkedUsers
 from gateway.operators import internal_pages
+from gateway.pages import own_pages
 from gateway.rate_limits import RateLimits, SharedStorage
 from gateway.routes import ROUTES, Route, RouteTable
 from gateway.settings import GatewaySettings
@@ -110,23 +109,3 @@ def build_gateway(
 def broker(settings: GatewaySettings) -> Connect | None:
     url = settings.rabbitmq_url
     return (lambda: RabbitBus(url.get_secret_value(), name="gateway")) if url else None
-
-
-def own_pages() -> FastAPI:
-    """``/health``, ``/docs`` and ``/openapi.json``."""
-    app = FastAPI(title="Entrain", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.api_route("/health", methods=["GET", "HEAD"])
-    async def health() -> dict[str, bool]:
-        return {"ok": True}
-
-    @app.api_route("/openapi.json", methods=["GET", "HEAD"])
-    async def openapi() -> Response:
-        return Response(public_document(), media_type="application/json")
-
-    @app.api_route("/docs", methods=["GET", "HEAD"])
-    async def docs() -> Response:
-        page, policy = docs_page()
-        return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
-
-    return app

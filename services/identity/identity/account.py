@@ -9,15 +9,16 @@ from common.auth import AnyCaller, UserId
 from common.db.engine import Database
 from common.errors import Forbidden, NotFound
 from common.web.app import WireRoute
+from common.web.openapi import leads_to, refusals
 from common.web.transactions import Transaction
 from identity import commands, queries
 from identity.deletions import delete_account
 from identity.exporting import Exporters, ExportResponse, held_here
-from identity.schemas import DeletionStarted, DeletionView, ExportView
+from identity.schemas import DELETION_ID, DeletionStarted, DeletionView, ExportView
 from identity.subscriptions import Subscriptions
 
 router = APIRouter(route_class=WireRoute)
-_DELETION_ID = re.compile(r"[A-Za-z0-9_-]{43}")
+_DELETION_ID = re.compile(DELETION_ID)
 
 
 def _database(request: Request) -> Database:
@@ -29,7 +30,7 @@ TheDatabase = Annotated[Database, Depends(_database)]
 """For doors that ask another service: no transaction may be open meanwhile."""
 
 
-@router.delete("/me", status_code=202)
+@router.delete("/me", status_code=202, responses={202: leads_to(getMeDeletion="/deletionId"), **refusals(Forbidden)})
 async def delete_me(request: Request, user_id: UserId, caller: AnyCaller, database: TheDatabase) -> DeletionStarted:
     """Deletes the account and everything held about it, everywhere. Keep `deletionId`: it shows how far that is.
 
@@ -45,9 +46,12 @@ async def delete_me(request: Request, user_id: UserId, caller: AnyCaller, databa
     return DeletionStarted(deletion_id=deletion.id, status=deletion.status, subscription=subscription)
 
 
-@router.get("/me/deletions/{id}")
+@router.get("/me/deletions/{id}", responses=refusals(NotFound))
 async def deletion(
-    identity: Annotated[str, Path(alias="id")], uow: Transaction, _: AnyCaller, response: Response
+    identity: Annotated[str, Path(alias="id", json_schema_extra={"pattern": DELETION_ID})],
+    uow: Transaction,
+    _: AnyCaller,
+    response: Response,
 ) -> DeletionView:
     """How far a deletion is, store by store. Needs no sign-in: whoever was given the id may ask."""
     found = await queries.deletion(uow, identity) if _DELETION_ID.fullmatch(identity) else None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, ValidationError
 
 from common.web.app import WireModel
+from common.web.numbers import WHOLE
 from common.web.text import Text
 
 SCHEMA_VERSION = 3
@@ -24,11 +25,11 @@ class PreferredMix(WireModel):
 
 class PreferencesV3(WireModel):
     schema_version: Literal[3]
-    voice_id: Name
+    voice_id: Annotated[Name, Field(examples=["nova"])]
     pace: Literal["slow", "normal", "fast"]
-    affirmation_spacing_ms: Annotated[int, Field(strict=True, ge=0, le=3_600_000)]
+    affirmation_spacing_ms: Annotated[int, Field(strict=True, ge=0, le=3_600_000), WHOLE]
     binaural_hz: Annotated[float, Field(strict=True, ge=1, le=20_000, allow_inf_nan=False)]
-    background_id: Name
+    background_id: Annotated[Name, Field(examples=["ocean"])]
     mix: PreferredMix
     loop_background: StrictBool
     loop_binaural: StrictBool

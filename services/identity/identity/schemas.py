@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from common.web.app import Instant, WireModel
-from common.web.text import SCRIPT_BLANKS, Text, storable, utf16_length
+from common.web.numbers import WHOLE, Count
+from common.web.text import NO_NUL, SCRIPT_BLANKS, Text, Url, UserIdText, storable, utf16_length
 from identity.models import (
     STORES,
     ChosenValue,
@@ -27,14 +28,17 @@ LONGEST_STRUGGLE = 200
 """In UTF-16 units after trimming, as the app counts."""
 
 ShortText = Annotated[Text, Field(min_length=1, max_length=100)]
-Rank = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+ValueId = Annotated[ShortText, Field(examples=["growth"])]
+ValueText = Annotated[ShortText, Field(examples=["Growth"])]
+Rank = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1, examples=[1]), WHOLE]
+ShownStruggle = Annotated[str, Field(max_length=LONGEST_STRUGGLE, examples=["I doubt myself before I speak."])]
 
 
 class MeView(WireModel):
-    id: str
-    email: str | None = None
+    id: UserIdText
+    email: str | None = Field(None, examples=["ada@example.com"])
     created_at: Instant
-    issuer: str
+    issuer: str = Field(examples=["https://clerk.example.com"])
 
     @classmethod
     def of(cls, user: User) -> "MeView":
@@ -42,8 +46,8 @@ class MeView(WireModel):
 
 
 class ValueChoice(WireModel):
-    value_id: ShortText
-    value_text: ShortText
+    value_id: ValueId
+    value_text: ValueText
     rank: Rank | None = None
 
 
@@ -58,17 +62,17 @@ class ValuesChoice(WireModel):
 
 class ValuesStored(WireModel):
     success: Literal[True] = True
-    count: int
+    count: Count
 
 
 class ValueView(WireModel):
     nullable: ClassVar[frozenset[str]] = frozenset({"rank"})
 
-    id: str
-    user_id: str
-    value_id: str
-    value_text: str
-    rank: int | None
+    id: str = Field(examples=["7d0f1c52-3a51-4f0e-9c3f-0d8a4f0b6a11"])
+    user_id: UserIdText
+    value_id: str = Field(examples=["growth"])
+    value_text: str = Field(examples=["Growth"])
+    rank: Annotated[int, Field(ge=0, examples=[1])] | None
     created_at: Instant
     updated_at: Instant
 
@@ -91,21 +95,31 @@ def _struggle(value: Any) -> str | None:
     return said or None
 
 
+_STRUGGLE_SCHEMA = {
+    "description": "Text, counted in UTF-16 units once trimmed. Blank text, and anything but text, forgets it.",
+    "anyOf": [
+        {"type": "string", "maxLength": LONGEST_STRUGGLE, "pattern": NO_NUL},
+        {"type": ["null", "boolean", "number", "array", "object"]},
+    ],
+    "examples": ["I doubt myself before I speak."],
+}
+
+
 class StruggleChange(WireModel):
-    struggle: Annotated[str | None, BeforeValidator(_struggle)] = None
+    struggle: Annotated[str | None, BeforeValidator(_struggle), WithJsonSchema(_STRUGGLE_SCHEMA)] = None
 
 
 class StruggleView(WireModel):
     nullable: ClassVar[frozenset[str]] = frozenset({"struggle"})
 
-    struggle: str | None
+    struggle: ShownStruggle | None
 
 
 class StruggleStored(WireModel):
     nullable: ClassVar[frozenset[str]] = frozenset({"struggle"})
 
     success: Literal[True] = True
-    struggle: str | None
+    struggle: ShownStruggle | None
 
 
 class WebhookTaken(WireModel):
@@ -113,17 +127,28 @@ class WebhookTaken(WireModel):
     duplicate: bool
 
 
+class ClerkWebhook(BaseModel):
+    """What Clerk sends. `data` depends on the type; a type that is not known here is taken and changes nothing."""
+
+    type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$", examples=["session.created"])]
+    data: dict[str, Any]
+
+
+DELETION_ID = r"^[A-Za-z0-9_-]{43}$"
+DeletionId = Annotated[str, Field(pattern=DELETION_ID, examples=["Zk3v0n8yJt5q1s7w9x2c4b6m8r0e2u4i6o8p1a3s5d7"])]
+
+
 class StillBilling(WireModel):
     """A subscription that deleting the account does not end: only the user can, at the store."""
 
-    store: str | None = None
-    product: str | None = None
+    store: str | None = Field(None, examples=["app_store"])
+    product: str | None = Field(None, examples=["entrain_pro_monthly"])
     renews_at: Instant | None = None
-    management_url: str | None = None
+    management_url: Url | None = Field(None, examples=["https://apps.apple.com/account/subscriptions"])
 
 
 class DeletionStarted(WireModel):
-    deletion_id: str
+    deletion_id: DeletionId
     """Whoever knows it may follow the deletion: keep it, the account can no longer sign in."""
     status: Literal["pending", "completed"]
     subscription: StillBilling | None = None
@@ -132,7 +157,7 @@ class DeletionStarted(WireModel):
 class ReceiptView(WireModel):
     store: Store
     status: ReceiptStatus
-    counts: dict[str, int]
+    counts: Annotated[dict[str, int], Field(examples=[{"users": 1}])]
     """What was erased there, by kind."""
     attempts: int | None = None
     problem: str | None = None
@@ -157,7 +182,7 @@ class ReceiptView(WireModel):
 
 
 class DeletionView(WireModel):
-    deletion_id: str
+    deletion_id: DeletionId
     status: Literal["pending", "completed"]
     requested_at: Instant
     completed_at: Instant | None = None
@@ -180,7 +205,7 @@ class SubjectUser(WireModel):
 
 
 class SignedOutSession(WireModel):
-    session_id: str
+    session_id: Annotated[str, Field(examples=["sess_2abcDEF0123456789abcdefghij"])]
     ended_at: Instant
 
     @classmethod
@@ -203,8 +228,8 @@ class SignOuts(WireModel):
 
 
 class LinkView(WireModel):
-    issuer: str
-    subject: str
+    issuer: Annotated[str, Field(examples=["https://project.supabase.co/auth/v1"])]
+    subject: Annotated[str, Field(examples=["7d0f1c52-3a51-4f0e-9c3f-0d8a4f0b6a11"])]
     created_at: Instant
 
     @classmethod
@@ -228,7 +253,7 @@ class ExportView(WireModel):
     """Everything held about a user, from every service."""
 
     exported_at: Instant
-    user_id: str
+    user_id: UserIdText
     identity: HeldHere
     billing: dict[str, Any]
     media: dict[str, Any]

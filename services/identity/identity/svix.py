@@ -11,6 +11,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from starlette.datastructures import Headers
 
@@ -31,6 +32,10 @@ _MOST_SIGNATURES = 16
 
 
 class NotFromClerk(InvalidInput):
+    """The webhook does not prove with `svix-id`, `svix-timestamp` and `svix-signature` that it is Clerk's."""
+
+    sample_details: ClassVar[Any] = None
+
     def __init__(self) -> None:
         super().__init__("The webhook's signature is not valid.")
 

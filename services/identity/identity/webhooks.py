@@ -9,13 +9,14 @@ from common.db.uow import UnitOfWork
 from common.errors import Unavailable
 from common.observability import logger
 from common.web.app import WireRoute
+from common.web.openapi import raw_body, refusals
 from common.web.transactions import Transaction
 from identity import commands
 from identity.clerk_events import KNOWN_TYPES, Notice, SignedOut, UserGone, read_webhook
 from identity.deletions import delete_account
 from identity.models import Profile
-from identity.schemas import WebhookTaken
-from identity.svix import SvixProof
+from identity.schemas import ClerkWebhook, WebhookTaken
+from identity.svix import NotFromClerk, SvixProof
 
 WEBHOOKS = Counter("identity_webhooks_total", "Webhooks of the identity provider", ["type", "outcome"])
 log = logger("webhooks")
@@ -23,6 +24,8 @@ router = APIRouter(route_class=WireRoute)
 
 
 class WebhooksNotConfigured(Unavailable):
+    """Webhooks are not taken here: no signing secret is configured."""
+
     code = "WEBHOOKS_NOT_CONFIGURED"
 
     def __init__(self) -> None:
@@ -40,7 +43,11 @@ async def _proven(request: Request) -> Notice:
     return read_webhook(message_id, body, request.app.state.clerk_instance_id, now)
 
 
-@router.post("/webhooks/clerk")
+@router.post(
+    "/webhooks/clerk",
+    responses=refusals(NotFromClerk, WebhooksNotConfigured),
+    openapi_extra=raw_body(ClerkWebhook) | {"security": []},
+)
 async def clerk(notice: Annotated[Notice, Depends(_proven)], uow: Transaction) -> WebhookTaken:
     """Takes the event in one transaction and answers 200 once it is safe; what was seen before changes nothing."""
     first = await commands.first_webhook(uow, notice.id, notice.type)

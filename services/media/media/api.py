@@ -9,15 +9,16 @@ from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from common.auth import UserId
-from common.errors import DomainError, NotFound
+from common.errors import Conflict, DomainError, Forbidden, NotFound
 from common.web.app import WireRoute
 from common.web.erasure import Belongings, refuse_erased
+from common.web.openapi import leads_to, refusals, with_headers
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
 from media import commands, composer, export, schemas
 from media.grants import unseal
 from media.models import Job, Session, tombstones
-from media.plans import EntitlementRequired
+from media.plans import EntitlementRequired, FreeLimitReached
 from media.playback import AudioNotReady, Playback
 from media.queries import current_audio, grant_keys, lines_of, readable_job, readable_session, sessions_page
 from media.quota import grant_start, limits_of
@@ -30,10 +31,17 @@ _UUID = re.compile(schemas.UUID_SHAPE)
 
 
 class InvalidSessionId(DomainError):
+    """This is not a session id."""
+
     code = "INVALID_SESSION_ID"
 
 
-def session_id(identity: Annotated[str, Path(alias="id")]) -> str:
+def session_id(
+    identity: Annotated[
+        str,
+        Path(alias="id", examples=[schemas.EXAMPLE_SESSION], json_schema_extra={"pattern": schemas.UUID_SHAPE}),
+    ],
+) -> str:
     if not _UUID.fullmatch(identity):
         problem = {"formErrors": [], "fieldErrors": {"id": ["Invalid uuid"]}}
         raise InvalidSessionId("This is not a session id.", details=problem)
@@ -45,7 +53,22 @@ def playback(request: Request) -> Playback:
 
 
 SessionId = Annotated[str, Depends(session_id)]
+JobId = Annotated[str, Path(alias="id", json_schema_extra={"pattern": schemas.UUID_SHAPE})]
 Playing = Annotated[Playback, Depends(playback)]
+IdempotencyKey = Annotated[
+    str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern="^[!-~]+$")
+]
+"""One per session that is meant; sent again with the same body it answers the same session."""
+
+NO_SUCH_SESSION = refusals(InvalidSessionId, NotFound)
+_ON_A_SESSION = (
+    "getSession",
+    "postSessionEnsureAudio",
+    "getSessionPlaybackBundle",
+    "postSessionStart",
+    "deleteSession",
+)
+Grant = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})]
 
 
 @router.get("/me/entitlement")
@@ -54,7 +77,7 @@ async def entitlement(uow: Transaction, user: UserId, playing: Playing) -> schem
     return await playing.entitlement(uow, user)
 
 
-@router.post("/affirmations/generate")
+@router.post("/affirmations/generate", responses=refusals(EntitlementRequired))
 async def generate(
     body: schemas.GenerateRequest, uow: Transaction, user: UserId, playing: Playing
 ) -> schemas.GeneratedAffirmations:
@@ -65,7 +88,7 @@ async def generate(
     return schemas.GeneratedAffirmations(affirmations=lines)
 
 
-@router.get("/sessions")
+@router.get("/sessions", responses={200: leads_to(**dict.fromkeys(_ON_A_SESSION, "/sessions/0/id"))})
 async def list_sessions(uow: Transaction, user: UserId, page: Paging) -> schemas.SessionPage:
     """The catalogue and the user's own sessions, newest first."""
     rows, more = page.cut(await sessions_page(uow, user, page.fetch, page.offset))
@@ -73,13 +96,20 @@ async def list_sessions(uow: Transaction, user: UserId, page: Paging) -> schemas
     return schemas.SessionPage(sessions=summaries, limit=page.limit, offset=page.offset, has_more=more)
 
 
-@router.post("/sessions", status_code=201)
+@router.post(
+    "/sessions",
+    status_code=201,
+    responses={
+        201: leads_to(**dict.fromkeys(_ON_A_SESSION, "/id"), getJob="/_audioJobId"),
+        **refusals(EntitlementRequired, FreeLimitReached, Conflict),
+    },
+)
 async def create_session(
     body: schemas.DraftSession,
     uow: Transaction,
     user: UserId,
     playing: Playing,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> schemas.CreatedSessionView:
     """Creates a session and orders its audio, once per `Idempotency-Key` or `localDraftId`; 409 for another body."""
     key = idempotency_key or (body.local_draft_id.lower() if body.local_draft_id else None)
@@ -88,20 +118,20 @@ async def create_session(
     return schemas.CreatedSessionView(**dict(view), audio_job_id=job.id if job else None)
 
 
-@router.get("/sessions/{id}")
+@router.get("/sessions/{id}", responses=NO_SUCH_SESSION)
 async def get_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.SessionView:
     """One session; `audio` is there once it has been made."""
     return await _view(uow, await readable_session(uow, identity, user), user, playing)
 
 
-@router.delete("/sessions/{id}")
+@router.delete("/sessions/{id}", responses=refusals(InvalidSessionId, Forbidden, NotFound))
 async def delete_session(identity: SessionId, uow: Transaction, user: UserId) -> schemas.Success:
     """Deletes a session of the user's own; what it counted stays counted."""
     await commands.delete_session(uow, user, identity)
     return schemas.Success()
 
 
-@router.post("/sessions/{id}/ensure-audio")
+@router.post("/sessions/{id}/ensure-audio", responses={200: leads_to(getJob="/jobId"), **NO_SUCH_SESSION})
 async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> schemas.AudioState:
     """Whether the audio is there, else the job that makes it; a failed job is answered until its cool-down is over."""
     session = await readable_session(uow, identity, user)
@@ -109,8 +139,10 @@ async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> s
     return schemas.AudioState(status="pending", job_id=job.id) if job else schemas.AudioState(status="ready")
 
 
-@router.get("/jobs/{id}")
-async def get_job(identity: Annotated[str, Path(alias="id")], uow: Transaction, user: UserId) -> schemas.JobAnswer:
+@router.get(
+    "/jobs/{id}", responses={200: leads_to(**dict.fromkeys(_ON_A_SESSION, "/job/sessionId")), **refusals(NotFound)}
+)
+async def get_job(identity: JobId, uow: Transaction, user: UserId) -> schemas.JobAnswer:
     """How far a job is; ask again after `retryAfterSeconds`."""
     if not _UUID.fullmatch(identity):
         raise NotFound("There is no such job.")
@@ -118,7 +150,7 @@ async def get_job(identity: Annotated[str, Path(alias="id")], uow: Transaction, 
     return schemas.JobAnswer(job=_job_view(job, uow.now))
 
 
-@router.get("/sessions/{id}/playback-bundle")
+@router.get("/sessions/{id}/playback-bundle", responses=refusals(InvalidSessionId, NotFound, AudioNotReady))
 async def playback_bundle(
     identity: SessionId, uow: Transaction, user: UserId, playing: Playing
 ) -> schemas.BundleAnswer:
@@ -127,7 +159,7 @@ async def playback_bundle(
     return schemas.BundleAnswer(bundle=await playing.bundle(uow, session, user))
 
 
-@router.post("/sessions/{id}/start")
+@router.post("/sessions/{id}/start", responses=refusals(InvalidSessionId, FreeLimitReached, NotFound, AudioNotReady))
 async def start_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.StartAnswer:
     """Counts the first start of this session today, then as the playback bundle; 403 FREE_LIMIT_REACHED."""
     session = await readable_session(uow, identity, user)
@@ -138,9 +170,14 @@ async def start_session(identity: SessionId, uow: Transaction, user: UserId, pla
     return schemas.StartAnswer(bundle=bundle, entitlement=await playing.entitlement(uow, user))
 
 
-@router.get("/play/{grant}", status_code=302, response_class=RedirectResponse)
+@router.get(
+    "/play/{grant}",
+    status_code=302,
+    response_class=RedirectResponse,
+    responses={302: with_headers("Location"), **refusals(FreeLimitReached, NotFound, AudioNotReady)},
+)
 @router.head("/play/{grant}", status_code=302, response_class=RedirectResponse, include_in_schema=False)
-async def play(grant: str, uow: Transaction, playing: Playing) -> RedirectResponse:
+async def play(grant: Grant, uow: Transaction, playing: Playing) -> RedirectResponse:
     """Leads a player to the signed audio; the first fetch of a session on a day is its start."""
     found = unseal(grant, await grant_keys(uow), uow.now)
     if found is None or await tombstones.among(uow, [found.user_id]):

@@ -14,10 +14,14 @@ Counted = Literal["starts", "creations"]
 
 
 class EntitlementRequired(DomainError):
+    """This is part of Entrain Pro."""
+
     status, code = 403, "ENTITLEMENT_REQUIRED"
 
 
 class FreeLimitReached(DomainError):
+    """Today's free sessions are used up."""
+
     status, code = 403, "FREE_LIMIT_REACHED"
 
 

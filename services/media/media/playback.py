@@ -1,5 +1,7 @@
 """From rows to what a player needs: URLs, levels, and when the voice speaks."""
 
+from typing import Any, ClassVar
+
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
 from media.beds import background_key, brain_layer
@@ -10,6 +12,7 @@ from media.plans import Plans
 from media.queries import current_audio, entitlement_of, grant_keys, started_on, use_on
 from media.quota import limits_of, subscribed
 from media.schemas import (
+    EXAMPLE_SESSION,
     Background,
     EntitlementView,
     LimitsView,
@@ -29,7 +32,10 @@ _SOURCES = {"app_store": "apple", "mac_app_store": "apple", "play_store": "googl
 
 
 class AudioNotReady(NotFound):
+    """The audio of this session is still being made."""
+
     code = "AUDIO_NOT_READY"
+    sample_details: ClassVar[Any] = {"sessionId": EXAMPLE_SESSION}
 
     def __init__(self, session_id: str) -> None:
         super().__init__("The audio of this session is still being made.", details={"sessionId": session_id})

@@ -7,13 +7,21 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Request
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +39,7 @@ from common.observability import (
     valid_request_id,
 )
 from common.web.deadlines import Deadline
+from common.web.openapi import depends_on, leave_out_null, operation_name, publish
 
 MAXIMUM_BODY = 1024 * 1024
 _INTERNAL_ERROR = {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
@@ -56,8 +65,36 @@ class WireModel(BaseModel):
         # unannotated: a return type would replace the model's own schema in the OpenAPI document
         return {name: value for name, value in proceed(self).items() if value is not None or name in self.nullable}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        described = handler.resolve_ref_schema(schema)
+        for field in described.get("properties", {}).values():
+            field.pop("title", None)  # made from the name, and says no more
+        if handler.mode == "serialization":
+            _describe_absent(described, cls.nullable)
+        return schema
 
-Instant = Annotated[datetime, PlainSerializer(wire_time, return_type=str, when_used="json")]
+
+def _describe_absent(schema: dict[str, Any], nullable: frozenset[str]) -> None:
+    """Says of an answer what ``_leave_out_absent`` does: a field is there, unless it could only be null."""
+    required = []
+    for name, field in schema.get("properties", {}).items():
+        if name in nullable or {"type": "null"} not in field.get("anyOf", ()):
+            required.append(name)
+        else:
+            leave_out_null(field)
+    schema["required"] = required
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(wire_time, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "pattern": "Z$", "examples": ["2026-03-01T12:30:00.000Z"]},
+        mode="serialization",
+    ),
+]
 """An instant in an answer."""
 
 
@@ -66,7 +103,7 @@ class WireRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
-        verifies = _depends_on(self.dependant, caller)
+        verifies = depends_on(self.dependant, caller)
 
         async def verified(request: Request) -> Response:
             try:
@@ -80,10 +117,6 @@ class WireRoute(APIRoute):
         return verified
 
 
-def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
-    return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
-
-
 def create_app(
     service: str,
     *,
@@ -92,7 +125,14 @@ def create_app(
     impairments: Mapping[str, Check] | None = None,
 ) -> FastAPI:
     """A FastAPI application that answers errors in the envelope and carries the request context."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=title,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        generate_unique_id_function=operation_name,
+    )
+    publish(app)
     app.state.service = service
     app.add_exception_handler(DomainError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
