@@ -290,4 +290,4 @@ async def test_a_body_over_the_limit_is_413_before_anything_is_checked(world: Id
 async def test_without_a_secret_no_webhook_is_taken(database_url: str) -> None:
     async with identity(database_url) as api:
         answer = await api.post("/webhooks/clerk", {"type": "user.created"})
-    assert (answer.status, answer.json["code"]) == (503, "WEBHOOKS_NOT_CONFIGURED")
+    assert (answer.status, answer.json["code"]) == (404, "WEBHOOKS_NOT_CONFIGURED")

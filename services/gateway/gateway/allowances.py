@@ -20,8 +20,12 @@ GENERATING = Allowance("generating", 5, 60, "user")
 CHANGING = Allowance("changing", 1200, 60, "user")
 """Everything else that writes. Nobody's thumb does 20 a second; a script that runs wild does.
 
-Signed-in reads have no allowance: the app polls, a read is one look-up by index, and counting would cost every request.
+Signed-in reads have none but exports: the app polls, a read is one look-up by index, and counting would cost every
+request.
 """
+
+EXPORTING = Allowance("exporting", 10, 600, "user")
+"""Each one reads everything that every service holds of the user: the one read that is not a look-up."""
 
 SYNCING = Allowance("syncing", 60, 60, "user")
 """Each one may ask the store, which allows all our users together a few a second."""

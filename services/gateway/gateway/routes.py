@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import InvalidInput, NotFound
-from gateway.allowances import BROWSING, CHANGING, GENERATING, NOTIFYING, PLAYING, SYNCING, Allowance
+from gateway.allowances import BROWSING, CHANGING, EXPORTING, GENERATING, NOTIFYING, PLAYING, SYNCING, Allowance
 
 OWN = "gateway"
 _BODY = 1024 * 1024
@@ -105,7 +105,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET POST", "/me/values", "identity"),
     _route("GET PUT", "/me/struggle", "identity"),
     _route("GET PUT", "/me/preferences", "identity"),
-    _route("GET", "/me/export", "identity", total=600.0, carried_to="billing media", in_person="GET"),
+    _route("GET", "/me/export", "identity", total=600.0, carried_to="billing media", in_person="GET", reads=EXPORTING),
     _route("GET", "/me/deletions/{id}", "identity", public=True, reads=PLAYING),
     _route("POST", "/webhooks/clerk", "identity", public=True, webhook=True, writes=NOTIFYING),
     _route("GET", "/me/subscription", "billing"),

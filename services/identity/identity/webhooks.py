@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from prometheus_client import Counter
 
 from common.db.uow import UnitOfWork
-from common.errors import Unavailable
+from common.errors import NotFound
 from common.observability import logger
 from common.web.app import WireRoute
 from common.web.openapi import raw_body, refusals
@@ -23,13 +23,14 @@ log = logger("webhooks")
 router = APIRouter(route_class=WireRoute)
 
 
-class WebhooksNotConfigured(Unavailable):
+class WebhooksNotConfigured(NotFound):
     """Webhooks are not taken here: no signing secret is configured."""
 
+    # not a 503: nothing is down, and the gateway would rest a service that says so to anybody who asks
     code = "WEBHOOKS_NOT_CONFIGURED"
 
     def __init__(self) -> None:
-        super().__init__("Webhooks are not taken here: no signing secret is configured.", retry_after=300)
+        super().__init__("Webhooks are not taken here: no signing secret is configured.")
 
 
 async def _proven(request: Request) -> Notice:
