@@ -131,3 +131,27 @@ async def test_a_sync_needs_no_body(world: Billing) -> None:
     world.store.purchase("user_1")
     assert (await world.api.post("/me/subscription/sync", raw=b"")).json["plan"] == "pro"
     assert (await world.api.post("/me/subscription/sync", raw=b"{")).status == 400
+
+
+async def test_a_user_who_syncs_all_the_time_uses_up_no_more_than_their_share_even_while_nothing_answers(
+    world: Billing,
+) -> None:
+    world.store.faults.fail_next("unavailable", -1)
+    for _ in range(30):
+        status, view = await sync(world)
+        assert (status, view["plan"]) == (200, "free")
+    assert world.store.faults.calls == {"/v1/subscribers/user_1": 10}
+    await sync(world, "user_2")
+    world.clock.forward(minutes=1)
+    for _ in range(30):
+        await sync(world)
+    assert world.store.faults.calls == {"/v1/subscribers/user_1": 20, "/v1/subscribers/user_2": 1}
+
+
+async def test_guessing_at_the_ids_of_others_is_slow_work(world: Billing) -> None:
+    for number in range(13):
+        world.store.purchase(f"user_x{number}")
+        world.store.log_in(f"$RCAnonymousID:{number:032x}", f"user_x{number}")
+    answers = [await sync(world, appUserId=f"$RCAnonymousID:{number:032x}") for number in range(13)]
+    assert [status for status, _ in answers] == [409] * 10 + [429] * 3
+    assert answers[-1][1]["code"] == "RATE_LIMITED"

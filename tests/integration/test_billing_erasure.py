@@ -350,6 +350,6 @@ async def test_of_claims_only_those_borne_out_are_deleted(world: Billing) -> Non
 
 async def test_a_new_table_about_users_must_be_erased_and_copied_too(world: Billing) -> None:
     """Whoever adds one adds it to ``erasure.py``, to ``export.py`` and here."""
-    erased = {"alias", "change", "customer", "mention", "refresh", "snapshot"}
+    erased = {"alias", "change", "customer", "mention", "provisional_grant", "refresh", "snapshot"}
     found = await tables_about_users(world.database_url, "billing")
     assert found == erased | {"subscriber_removal", "erased_user"}

@@ -43,7 +43,7 @@ async def test_a_copy_holds_everything_as_it_is_kept(world: Billing) -> None:
 async def test_a_copy_of_a_stranger_is_empty_and_of_a_long_history_whole(world: Billing) -> None:
     stranger = (await world.api.signed_in_as("user_7").get("/internal/export")).json
     assert [name for name, value in stranger.items() if value == []] == [
-        "anonymousIds", "readings", "changes", "webhooks", "plannedReadings",
+        "anonymousIds", "readings", "changes", "webhooks", "provisionalGrants", "plannedReadings",
     ]  # fmt: skip
     await world.rows(
         "INSERT INTO billing.change (user_id, sequence, changed_at, plan, status, will_renew, cause_kind, cause)"

@@ -47,11 +47,10 @@ async def planned(world: Billing, user_id: str = "user_1") -> dict[str, Any]:
     return row
 
 
-async def test_a_purchase_during_an_outage_counts_when_the_api_is_back(world: Billing) -> None:
+async def test_a_purchase_during_an_outage_is_read_when_the_api_is_back(world: Billing) -> None:
     world.store.faults.fail_next("unavailable", -1)
     world.store.purchase("user_1")
     await world.hear_and_work()
-    assert await world.plan() == "free"
     for _ in range(5):
         await world.later(minutes=5)
     assert (await planned(world))["attempts"] == 6

@@ -266,7 +266,19 @@ async def test_history_tells_each_change_with_its_cause_newest_first(world: Bill
             "eventId": bought["id"],
             "eventType": "INITIAL_PURCHASE",
         },
+        "reason": "entrain_pro_monthly is paid until 2026-10-01T10:00:00.000Z and renews then",
+        "takenAt": "2026-09-01T10:00:00.000Z",
     }
+
+
+async def test_history_tells_what_happens_next_and_when(world: Billing) -> None:
+    world.store.purchase("user_1")
+    await world.hear_and_work()
+    assert (await world.api.get("/me/subscription/history")).json["next"] == [
+        {"at": "2026-09-02T10:00:00.000Z", "text": "RevenueCat is read again (read at RevenueCat as planned)"},
+        {"at": "2026-10-01T10:00:00.000Z", "text": "access ends unless its renewal is known by then"},
+    ]
+    assert (await world.api.signed_in_as("user_new").get("/me/subscription/history")).json["next"] == []
 
 
 async def test_a_user_sees_nothing_without_signing_in(world: Billing) -> None:

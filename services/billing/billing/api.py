@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
 from billing import export, queries
-from billing.commands import ClaimedByAnother, TooManyClaims
+from billing.commands import AskedTooOften, ClaimedByAnother, TooManyClaims
 from billing.entitlement import Rules
 from billing.models import tombstones
 from billing.refreshing import Refresher
@@ -55,7 +55,7 @@ async def subscription(uow: Transaction, rules: TheRules, user_id: UserId) -> Su
     return await _subscription(uow, rules, user_id)
 
 
-@router.post("/me/subscription/sync", responses=refusals(ClaimedByAnother, TooManyClaims))
+@router.post("/me/subscription/sync", responses=refusals(ClaimedByAnother, TooManyClaims, AskedTooOften))
 async def sync(
     user_id: UserId,
     rules: TheRules,
@@ -65,7 +65,8 @@ async def sync(
 ) -> SubscriptionView:
     """Reads RevenueCat now and answers within two seconds: with the fresh state, or the last known and its `asOf`.
 
-    `appUserId` claims what was bought under an anonymous id; 409 when it belongs to another account.
+    Who asks too often has nothing read. `appUserId` claims what was bought under an anonymous id; 409 when it belongs
+    to another account, 429 when claims come too quickly.
     """
     if asked is not None and asked.app_user_id is not None:
         await refresher.claim_anonymous(user_id, asked.app_user_id)
@@ -77,9 +78,10 @@ async def sync(
 
 
 @router.get("/me/subscription/history", dependencies=PRESENT)
-async def history(uow: Transaction, user_id: UserId, page: Paging) -> HistoryView:
-    """Why the plan is what it is: each change with its cause, newest first."""
-    return HistoryView.of(await queries.history(uow, user_id, page), page)
+async def history(uow: Transaction, rules: TheRules, user_id: UserId, page: Paging) -> HistoryView:
+    """Why the plan is what it is: each change with its cause, newest first; and what happens next."""
+    changes = await queries.history(uow, user_id, page)
+    return HistoryView.of(changes, await queries.outlook(uow, rules, user_id), page)
 
 
 @router.get("/internal/export", include_in_schema=False, dependencies=PRESENT)

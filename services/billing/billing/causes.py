@@ -5,7 +5,7 @@ from typing import Literal
 
 from billing.notice import Notice
 
-CauseKind = Literal["webhook", "check", "time", "sync", "claim", "reconcile"]
+CauseKind = Literal["webhook", "provisional", "check", "time", "sync", "claim", "reconcile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,16 @@ RECONCILE = Cause("reconcile", "an operator asked for a fresh look")
 
 def told_by(notice: Notice) -> Cause:
     return Cause("webhook", f"RevenueCat sent {notice.type} (event {notice.id})", notice.id, notice.type)
+
+
+def replayed(notice: Notice) -> Cause:
+    text = f"an operator replayed {notice.type} of RevenueCat (event {notice.id})"
+    return Cause("reconcile", text, notice.id, notice.type)
+
+
+def honoured(notice: Notice) -> Cause:
+    text = f"RevenueCat sent {notice.type} (event {notice.id}) and cannot be read now: honoured until it can, for a day"
+    return Cause("provisional", f"{text} at most", notice.id, notice.type)
 
 
 def claimed(anonymous_id: str) -> Cause:

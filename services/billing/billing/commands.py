@@ -3,8 +3,8 @@
 Locks are taken in one order everywhere: customer, alias, refresh.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, text
@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from billing import queries
-from billing.causes import RECONCILE, TIME, Cause, claimed, lost_to_owner, told_by
-from billing.entitlement import Rules, SubscriptionState, changes_at, decide
+from billing.causes import RECONCILE, TIME, Cause, claimed, honoured, lost_to_owner, replayed, told_by
+from billing.entitlement import Covers, Evidence, Grant, Rules, SubscriptionState
 from billing.models import (
     CLOCKS_APART,
     Alias,
@@ -21,15 +21,20 @@ from billing.models import (
     Customer,
     KeptSnapshot,
     ProductCover,
+    ProvisionalGrant,
+    WebhookEvent,
     tombstones,
 )
 from billing.notice import Notice, is_anonymous, parse_notice
+from billing.provisional import LONGEST, adds_access, unread_grants
 from billing.redaction import ids_gone_with, without
-from billing.settling import FRESH, READ_AGAIN_AFTER, Doubt, doubt, next_reading
+from billing.settling import FRESH, READ_AGAIN_AFTER, Doubt, Rank, doubt, next_reading, rank_of
 from billing.snapshot import Snapshot
+from billing.words import reason
 from billing.work import ask_to_read
+from common.clock import from_milliseconds
 from common.db.uow import UnitOfWork
-from common.errors import Conflict
+from common.errors import Conflict, RateLimited
 from common.observability import logger
 
 MOST_CLAIMS = 5
@@ -71,6 +76,11 @@ class TooManyClaims(Conflict):
         super().__init__(f"An account can claim purchases of at most {MOST_CLAIMS} anonymous ids.")
 
 
+class AskedTooOften(RateLimited):
+    def __init__(self) -> None:
+        super().__init__("Claims come too quickly; try again in a minute.", headers={"Retry-After": "60"})
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One customer as just read. ``document`` is what is kept of the answer, as JSON text."""
@@ -85,6 +95,8 @@ class Outcome:
 
     again_at: datetime | None
     next_at: datetime | None
+    rank: Rank = Rank.WAITED_FOR
+    pro: bool = False
 
 
 async def take_notice(uow: UnitOfWork, notice: Notice, body: bytes) -> bool:
@@ -126,62 +138,98 @@ async def take_readings(
     has the last word.
     """
     customer = await queries.customer_to_change(uow, user_id)
-    doubted = await _doubt(uow, user_id, readings) if readings_again < len(READ_AGAIN_AFTER) else None
+    kept = await queries.kept_snapshots(uow, user_id)
+    doubted = await _doubt(uow, user_id, readings, kept) if readings_again < len(READ_AGAIN_AFTER) else None
     again_at = uow.now + READ_AGAIN_AFTER[readings_again] if doubted else None
     if doubted and doubted.holds:
         return Outcome(again_at, None)
     for app_user_id, reading in sorted(readings.items()):
-        await _keep_if_newer(uow, app_user_id, reading)
-        await _learn_covers(uow, reading.snapshot)
-    state = await reassess(uow, rules, customer, cause)
-    snapshots = list((await queries.kept_snapshots(uow, user_id)).values())
-    return Outcome(again_at, next_reading(state, snapshots, uow.now))
+        if taken := await _keep_if_newer(uow, app_user_id, reading):
+            kept[app_user_id] = taken
+    covers = await _covers_with(uow, [reading.snapshot for reading in readings.values()])
+    # what was honoured unread is settled now
+    await uow.session.execute(delete(ProvisionalGrant).where(col(ProvisionalGrant.user_id) == user_id))
+    state = _bring(uow, rules, customer, Evidence(kept, covers), cause)
+    return Outcome(
+        again_at, next_reading(state, list(kept.values()), uow.now), rank_of(state, uow.now), state.plan == "pro"
+    )
 
 
-async def _doubt(uow: UnitOfWork, user_id: str, readings: Mapping[str, Reading]) -> Doubt | None:
+async def _doubt(
+    uow: UnitOfWork, user_id: str, readings: Mapping[str, Reading], kept: Mapping[str, Snapshot]
+) -> Doubt | None:
     heard = await queries.last_notices(uow, user_id, NOTICES_HELD, since=uow.now - FRESH)
     notices = [notice for notice in heard if notice.asks_for_reading]
-    read = {one: reading.snapshot for one, reading in readings.items()}
-    found = doubt(notices, read, await queries.kept_snapshots(uow, user_id), uow.now)
+    found = doubt(notices, {one: reading.snapshot for one, reading in readings.items()}, kept, uow.now)
     if found:
         log.info("snapshot_contradicts_event", event_id=found.notice.id, event_type=found.notice.type, held=found.holds)
     return found
 
 
-async def _keep_if_newer(uow: UnitOfWork, app_user_id: str, reading: Reading) -> None:
+async def _keep_if_newer(uow: UnitOfWork, app_user_id: str, reading: Reading) -> Snapshot | None:
+    """The snapshot as kept; None when a newer one is kept already."""
     latest_credible = int((uow.now + CLOCKS_APART).timestamp() * 1000)
-    content = {
-        "taken_ms": min(reading.snapshot.taken_ms, latest_credible),
-        "read_at": uow.now,
-        "document": reading.document,
-    }
+    taken_ms = min(reading.snapshot.taken_ms, latest_credible)
+    content = {"taken_ms": taken_ms, "read_at": uow.now, "document": reading.document}
     row = insert(KeptSnapshot).values(app_user_id=app_user_id, **content)
     older = col(KeptSnapshot.taken_ms) < row.excluded.taken_ms
     index = [col(KeptSnapshot.app_user_id)]
-    await uow.session.execute(row.on_conflict_do_update(index_elements=index, set_=content, where=older))
+    kept = row.on_conflict_do_update(index_elements=index, set_=content, where=older)
+    stored = await uow.session.scalar(kept.returning(col(KeptSnapshot.app_user_id)))
+    return replace(reading.snapshot, taken_ms=taken_ms) if stored else None
 
 
-async def _learn_covers(uow: UnitOfWork, snapshot: Snapshot) -> None:
-    pairs = sorted({(entitlement.product, entitlement.name) for entitlement in snapshot.entitlements})
-    if pairs:
-        rows = [{"product_id": product, "entitlement": name} for product, name in pairs]
+async def _covers_with(uow: UnitOfWork, snapshots: Iterable[Snapshot]) -> Covers:
+    """Which entitlements each product gives, with what these snapshots show."""
+    known = await queries.covers(uow)
+    shown = {(one.product, one.name) for snapshot in snapshots for one in snapshot.entitlements}
+    new = sorted(pair for pair in shown if pair[1] not in known.get(pair[0], ()))
+    if new:
+        rows = [{"product_id": product, "entitlement": name} for product, name in new]
         await uow.session.execute(insert(ProductCover).values(rows).on_conflict_do_nothing())
+        for product, name in new:
+            known[product] = known.get(product, frozenset()) | {name}
+    return known
 
 
 async def reassess(uow: UnitOfWork, rules: Rules, customer: Customer, cause: Cause) -> SubscriptionState:
-    """Brings a held customer to what the kept snapshots mean now; a change is announced and remembered."""
-    snapshots = (await queries.kept_snapshots(uow, customer.user_id)).values()
-    covers = await queries.covers(uow)
-    state = decide(snapshots, rules, customer.user_id, uow.now, covers)
-    customer.changes_at = changes_at(snapshots, rules, customer.user_id, uow.now, covers)
+    """Brings a held customer to what is known now; a change is announced and remembered."""
+    return _bring(uow, rules, customer, await queries.evidence(uow, customer.user_id), cause)
+
+
+def _bring(uow: UnitOfWork, rules: Rules, customer: Customer, known: Evidence, cause: Cause) -> SubscriptionState:
+    state = known.state(rules, customer.user_id, uow.now)
+    customer.changes_at = known.changes_at(rules, customer.user_id, uow.now)
     changed = customer.become(state, cause.text, uow.now)
     if changed:
         uow.emit(changed)
-        uow.session.add(_entry(customer, state, cause, uow.now))
+        uow.session.add(_entry(customer, state, cause, uow.now, known.taken_ms))
     return state
 
 
-def _entry(customer: Customer, state: SubscriptionState, cause: Cause, at: datetime) -> Change:
+async def honour_unread(uow: UnitOfWork, rules: Rules, user_id: str) -> None:
+    """Gives what fresh webhooks grant to a user who cannot be read: for a day at most, until a reading settles it."""
+    notices = await queries.last_notices(uow, user_id, NOTICES_HELD, since=uow.now - LONGEST, proven=True)
+    if not any(True for _ in unread_grants(notices, rules, user_id, None, uow.now)):
+        return
+    customer = await queries.customer_to_change(uow, user_id)
+    known = await queries.evidence(uow, user_id)
+    read_until = max((from_milliseconds(one.taken_ms) for one in known.snapshots.values()), default=None)
+    standing = known.state(rules, user_id, uow.now)
+    unread = unread_grants(notices, rules, user_id, read_until, uow.now)
+    found = [(notice, grant) for notice, grant in unread if adds_access(grant, standing)]
+    if not found:
+        return
+    rows = [{"user_id": user_id, "event_id": notice.id, **_row_of(grant)} for notice, grant in found]
+    await uow.session.execute(insert(ProvisionalGrant).values(rows).on_conflict_do_nothing())
+    await reassess(uow, rules, customer, honoured(found[0][0]))
+
+
+def _row_of(grant: Grant) -> dict[str, object]:
+    return {name: value for name, value in asdict(grant).items() if name not in ("renews", "provisional")}
+
+
+def _entry(customer: Customer, state: SubscriptionState, cause: Cause, at: datetime, taken_ms: int | None) -> Change:
     return Change(
         user_id=customer.user_id,
         sequence=customer.sequence,
@@ -195,6 +243,8 @@ def _entry(customer: Customer, state: SubscriptionState, cause: Cause, at: datet
         cause=cause.text,
         event_id=cause.event_id,
         event_type=cause.event_type,
+        reason=reason(state),
+        taken_at=from_milliseconds(taken_ms) if taken_ms else None,
     )
 
 
@@ -204,6 +254,11 @@ async def let_time_pass(uow: UnitOfWork, rules: Rules, limit: int = 50) -> int:
     for customer in due:
         await reassess(uow, rules, customer, TIME)
     return len(due)
+
+
+async def take_sync_turn(uow: UnitOfWork, user_id: str) -> bool:
+    """Whether the user may have the provider asked once more; counts it if so."""
+    return (await queries.customer_to_change(uow, user_id)).takes_sync_turn(uow.now)
 
 
 async def claim_anonymous(uow: UnitOfWork, user_id: str, anonymous_id: str) -> Cause | None:
@@ -237,11 +292,37 @@ async def give_up_claim(uow: UnitOfWork, rules: Rules, user_id: str, anonymous_i
     await reassess(uow, rules, customer, lost_to_owner(anonymous_id))
 
 
+async def replay(uow: UnitOfWork, event: WebhookEvent) -> list[str]:
+    """Does with a stored webhook what was done when it came; returns the users who are read for it, sorted."""
+    notice = parse_notice(event.body, event.received_at)
+    erased = await tombstones.among(uow, notice.ids)
+    affected = await queries.people(uow, notice.ids) - erased
+    for side in notice.sides:
+        if not erased & set(side):
+            await _link_anonymous(uow, side)
+    await ask_to_read(uow, affected, replayed(notice))
+    return sorted(affected)
+
+
+async def announce_again(uow: UnitOfWork, customers: Iterable[Customer]) -> None:
+    """Tells consumers once more what they may have lost; those who have it keep what they have."""
+    known = {customer.user_id: customer for customer in customers if customer.sequence}
+    erased = await tombstones.among(uow, list(known))
+    uow.emit(*(customer.announced_again() for user_id, customer in known.items() if user_id not in erased))
+
+
+async def forget_old_webhooks(uow: UnitOfWork, kept: timedelta, limit: int = 1000) -> int:
+    """Removes webhooks received longer ago than ``kept``, ``limit`` at most; returns how many. History stays."""
+    old = select(col(WebhookEvent.id)).where(col(WebhookEvent.received_at) < uow.now - kept).limit(limit)
+    gone = delete(WebhookEvent).where(col(WebhookEvent.id).in_(old)).returning(col(WebhookEvent.id))
+    return len((await uow.session.scalars(gone)).all())
+
+
 async def ask_for_everybody(uow: UnitOfWork) -> int:
     """Has every known user read again, the paying ones first; returns how many."""
     count = 0
-    for plan, due_at in (("pro", uow.now), ("free", uow.now + timedelta(seconds=1))):
+    for plan, rank in (("pro", Rank.PAYING), ("free", Rank.REST)):
         users = (await uow.session.scalars(select(col(Customer.user_id)).where(col(Customer.plan) == plan))).all()
-        await ask_to_read(uow, users, RECONCILE, due_at)
+        await ask_to_read(uow, users, RECONCILE, rank=rank)
         count += len(users)
     return count

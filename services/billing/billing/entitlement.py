@@ -46,6 +46,8 @@ class Grant:
     access_until: datetime | None
     sandbox: bool
     renews: bool
+    provisional: bool = False
+    """A webhook told of it and nothing was read since."""
 
     def active(self, now: datetime) -> bool:
         return self.access_until is None or self.access_until > now
@@ -54,10 +56,11 @@ class Grant:
         return self.paid_until is None or self.paid_until > now
 
     @property
-    def strength(self) -> tuple[datetime, datetime, bool, bool, str, str, str]:
+    def strength(self) -> tuple[datetime, datetime, bool, bool, bool, str, str, str]:
         """Orders grants, the longest lasting last; equal ones in the same order however they were found."""
         until, paid = self.access_until or FOR_EVER, self.paid_until or FOR_EVER
-        return until, paid, not self.sandbox, self.renews, self.product_id, self.name, self.store or ""
+        read = not self.provisional
+        return until, paid, read, not self.sandbox, self.renews, self.product_id, self.name, self.store or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class SubscriptionState:
     store: str | None = None
     product_id: str | None = None
     environment: Literal["production", "sandbox"] = "production"
+    provisional: bool = False
+    """Access rests on what a webhook told, because the provider cannot be read."""
     management_url: str | None = field(default=None, compare=False)
 
     def as_event(self, user_id: str, sequence: int, cause: str) -> SubscriptionChanged:
@@ -87,6 +92,7 @@ class SubscriptionState:
             will_renew=self.will_renew,
             store=self.store,
             environment=self.environment,
+            provisional=self.provisional or None,
             cause=cause,
             sequence=sequence,
         )
@@ -97,11 +103,17 @@ Covers = Mapping[str, frozenset[str]]
 
 
 def decide(
-    snapshots: Iterable[Snapshot], rules: Rules, user_id: str, now: datetime, covers: Covers | None = None
+    snapshots: Iterable[Snapshot],
+    rules: Rules,
+    user_id: str,
+    now: datetime,
+    covers: Covers | None = None,
+    provisional: Iterable[Grant] = (),
 ) -> SubscriptionState:
-    """The person's subscription at ``now``, over every customer that is theirs."""
+    """The person's subscription at ``now``, over every customer that is theirs and what is honoured unread."""
     known = list(snapshots)
     grants = [grant for snapshot in known for grant in usable_grants(snapshot, rules, user_id, covers or {})]
+    grants += provisional
     active = _strongest_by_name(grant for grant in grants if grant.active(now))
     url = next((snapshot.management_url for snapshot in known if snapshot.management_url), None)
     leading = max(
@@ -119,22 +131,43 @@ def decide(
         store=leading.store,
         product_id=leading.product_id,
         environment="sandbox" if leading.sandbox else "production",
+        provisional=leading.provisional,
         management_url=url,
     )
 
 
 def changes_at(
-    snapshots: Iterable[Snapshot], rules: Rules, user_id: str, now: datetime, covers: Covers | None = None
+    snapshots: Iterable[Snapshot],
+    rules: Rules,
+    user_id: str,
+    now: datetime,
+    covers: Covers | None = None,
+    provisional: Iterable[Grant] = (),
 ) -> datetime | None:
     """The next instant at which ``decide`` may answer otherwise although nothing is heard; None: never."""
-    ends = [
-        end
-        for snapshot in snapshots
-        for grant in usable_grants(snapshot, rules, user_id, covers or {})
-        for end in (grant.paid_until, grant.access_until)
-        if end is not None and end > now
-    ]
-    return min(ends, default=None)
+    grants = [grant for snapshot in snapshots for grant in usable_grants(snapshot, rules, user_id, covers or {})]
+    ends = [end for grant in (*grants, *provisional) for end in (grant.paid_until, grant.access_until)]
+    return min((end for end in ends if end is not None and end > now), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that decides about one person. ``snapshots`` by the id they were read for."""
+
+    snapshots: Mapping[str, Snapshot]
+    covers: Covers
+    provisional: tuple[Grant, ...] = ()
+
+    def state(self, rules: Rules, user_id: str, now: datetime) -> SubscriptionState:
+        return decide(self.snapshots.values(), rules, user_id, now, self.covers, self.provisional)
+
+    def changes_at(self, rules: Rules, user_id: str, now: datetime) -> datetime | None:
+        return changes_at(self.snapshots.values(), rules, user_id, now, self.covers, self.provisional)
+
+    @property
+    def taken_ms(self) -> int | None:
+        """When, by the provider's clock, the least recently read of the person's customers was read."""
+        return min((snapshot.taken_ms for snapshot in self.snapshots.values()), default=None)
 
 
 def usable_grants(snapshot: Snapshot, rules: Rules, user_id: str, covers: Covers) -> Iterator[Grant]:

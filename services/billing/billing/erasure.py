@@ -57,7 +57,7 @@ async def erase_user(uow: UnitOfWork, user_id: str, deletion_id: str | None) -> 
     own = await _own_customers(uow, user_id, ids)
     due_at = await _last_reading_ends(uow, user_id)
     counts = {
-        # first, because whoever changes a customer holds this row
+        # first, because whoever changes a customer holds this row; what was honoured unread goes with it
         "customers": await _remove(uow, Customer, col(Customer.user_id) == user_id),
         "webhooks": await _remove(uow, WebhookEvent, col(WebhookEvent.id).in_(queries.events_naming(ids))),
         "aliases": await _remove(uow, Alias, col(Alias.user_id) == user_id),

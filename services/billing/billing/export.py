@@ -1,13 +1,13 @@
 """Everything billing holds about a user, as a document they can take along."""
 
 import json
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
 from fastapi.responses import StreamingResponse
 
 from billing import queries
-from billing.models import Alias, Change, KeptSnapshot, Refresh, WebhookEvent
+from billing.models import Alias, Change, KeptSnapshot, ProvisionalGrant, Refresh, WebhookEvent
 from billing.notice import is_anonymous, parse_notice
 from billing.redaction import ids_gone_with, without
 from billing.schemas import SubscriptionView
@@ -22,6 +22,7 @@ def of(belongings: Belongings, subscription: SubscriptionView) -> StreamingRespo
         "readings": belongings.all(queries.snapshots_after, _snapshot),
         "changes": belongings.all(queries.changes_after, _change),
         "webhooks": belongings.all(queries.webhooks_after, lambda event: _webhook(event, user_id)),
+        "provisionalGrants": belongings.all(_grants_once, _grant),
         "plannedReadings": belongings.all(_planned_once, _planned),
     }
     return streamed({"subscription": subscription.model_dump(mode="json", by_alias=True)}, lists)
@@ -50,6 +51,8 @@ def _change(change: Change) -> str:
             "causeKind": change.cause_kind,
             "eventId": change.event_id,
             "eventType": change.event_type,
+            "reason": change.reason,
+            "takenAt": change.taken_at,
         }
     )
 
@@ -75,6 +78,15 @@ def _document(body: bytes) -> str:
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+async def _grants_once(uow: Any, user_id: str, last: ProvisionalGrant | None) -> Sequence[ProvisionalGrant]:
+    return [] if last else await queries.provisional_grants(uow, user_id)
+
+
+def _grant(given: ProvisionalGrant) -> str:
+    named = {"entitlement": given.name, "productId": given.product_id, "store": given.store, "eventId": given.event_id}
+    return as_json({**named, "accessUntil": given.access_until})
 
 
 async def _planned_once(uow: Any, user_id: str, last: Refresh | None) -> list[Refresh]:

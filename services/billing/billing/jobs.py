@@ -1,11 +1,12 @@
 """What billing's worker does all the time."""
 
 import asyncio
+from datetime import timedelta
 
 from prometheus_client import Gauge
 
 from billing import queries
-from billing.commands import let_time_pass
+from billing.commands import forget_old_webhooks, let_time_pass
 from billing.entitlement import Rules
 from billing.models import REFRESH_CHANNEL
 from billing.refreshing import Refresher
@@ -15,6 +16,7 @@ from common.db.wakeup import WakeUp
 
 TICK_SECONDS = 1.0
 MEASURE_SECONDS = 10.0
+FORGET_SECONDS = 3600.0
 READINGS_DUE = Gauge("billing_readings_due", "Customers waiting to be read at RevenueCat")
 READINGS_LATE = Gauge("billing_readings_oldest_seconds", "How long the first of them has been due")
 REMOVALS_WAITING = Gauge("billing_removals_waiting", "Deleted users whom RevenueCat still knows")
@@ -49,6 +51,24 @@ async def expire_due(database: Database, rules: Rules) -> int:
         looked_at += count
         if not count:
             return looked_at
+
+
+async def forget_for_ever(database: Database, kept: timedelta) -> None:
+    """Removes webhooks as they came once they have been kept for long enough."""
+    while True:
+        await forget_old(database, kept)
+        await asyncio.sleep(FORGET_SECONDS)
+
+
+async def forget_old(database: Database, kept: timedelta) -> int:
+    """All that is due, a few at a transaction; returns how many went."""
+    gone = 0
+    while True:
+        async with database.transaction() as uow:
+            count = await forget_old_webhooks(uow, kept)
+        gone += count
+        if not count:
+            return gone
 
 
 async def measure_for_ever(database: Database) -> None:

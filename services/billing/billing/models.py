@@ -4,16 +4,29 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
-from billing.entitlement import SubscriptionState
+from billing.entitlement import Grant, SubscriptionState
 from common.contracts.billing import SubscriptionChanged
 from common.db.tables import erased_user_table, moment, optional_moment, schema_registry
 from common.db.tombstones import Tombstones
 
 REFRESH_CHANNEL = "billing_refresh"
+SYNC_EVERY, SYNCS_AT_ONCE = timedelta(seconds=6), 10
+"""A user may have the provider asked so often, and so many times in a row after a rest."""
 CLOCKS_APART = timedelta(minutes=5)
 """How far ahead of ours the provider's clock may count: one absurd time must not outrank every later snapshot."""
 
@@ -96,8 +109,23 @@ class Customer(Base, table=True):
     """The data of the last SubscriptionChanged without sequence and cause; empty before the first."""
     changes_at: datetime | None = optional_moment()
     """When time alone changes the state next."""
+    sync_free_at: datetime | None = optional_moment()
+    """When the user's requests to ask the provider will all have been made up for."""
     created_at: datetime = moment()
     updated_at: datetime = moment()
+
+    def takes_sync_turn(self, now: datetime) -> bool:
+        """Whether the user may have the provider asked now; counts it if so."""
+        free_at = max(self.sync_free_at or now, now)
+        if free_at - now > SYNC_EVERY * (SYNCS_AT_ONCE - 1):
+            return False
+        self.sync_free_at = free_at + SYNC_EVERY
+        return True
+
+    def announced_again(self) -> SubscriptionChanged:
+        """What was announced last, with its own sequence: who knows it passes it over."""
+        told = {**self.announced, "sequence": self.sequence, "cause": "told again as it stands"}
+        return SubscriptionChanged.model_validate(told)
 
     def become(self, state: SubscriptionState, cause: str, at: datetime) -> SubscriptionChanged | None:
         """The event, if the state differs from what was announced last. Nothing announced counts as free."""
@@ -111,7 +139,39 @@ class Customer(Base, table=True):
 
 
 def _announcement(event: SubscriptionChanged) -> dict[str, Any]:
-    return event.model_dump(mode="json", by_alias=True, exclude={"sequence", "cause"})
+    # said only when true, so that announcements from before it could be said stay equal
+    unsaid = {"sequence", "cause"} | (set() if event.provisional else {"provisional"})
+    return event.model_dump(mode="json", by_alias=True, exclude=unsaid)
+
+
+class ProvisionalGrant(Base, table=True):
+    """What a webhook gives a user until the provider can be read. Goes with the next reading, and with the customer."""
+
+    __tablename__ = "provisional_grant"
+
+    user_id: str = Field(
+        sa_column=Column(Text, ForeignKey("billing.customer.user_id", ondelete="CASCADE"), primary_key=True)
+    )
+    event_id: str = Field(primary_key=True, sa_type=Text)
+    name: str = Field(primary_key=True, sa_type=Text)
+    product_id: str = Field(sa_type=Text)
+    store: str | None = Field(default=None, sa_type=Text)
+    paid_until: datetime = moment()
+    access_until: datetime = moment()
+    sandbox: bool
+
+    @property
+    def grant(self) -> Grant:
+        return Grant(
+            name=self.name,
+            product_id=self.product_id,
+            store=self.store,
+            paid_until=self.paid_until,
+            access_until=self.access_until,
+            sandbox=self.sandbox,
+            renews=False,
+            provisional=True,
+        )
 
 
 class Change(Base, table=True):
@@ -133,6 +193,10 @@ class Change(Base, table=True):
     cause: str = Field(sa_type=Text)
     event_id: str | None = Field(default=None, sa_type=Text)
     event_type: str | None = Field(default=None, sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
+    """Which rule made the state what it is, in plain words."""
+    taken_at: datetime | None = optional_moment()
+    """When RevenueCat, by its own clock, gave the snapshot this rests on."""
 
 
 class Refresh(Base, table=True):
@@ -142,10 +206,12 @@ class Refresh(Base, table=True):
     """
 
     __tablename__ = "refresh"
-    __table_args__ = (Index("ix_refresh_due_at", "due_at"),)
+    __table_args__ = (Index("ix_refresh_rank_due_at", "rank", "due_at"),)
 
     user_id: str = Field(primary_key=True, sa_type=Text)
     due_at: datetime = moment()
+    rank: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
+    """Which of the readings due come first: see ``settling.Rank``."""
     version: int = Field(default=1, sa_type=BigInteger)
     attempts: int = 0
     """Failed readings in a row."""

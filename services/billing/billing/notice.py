@@ -26,6 +26,7 @@ _SIDES = (
     ("redeemed_from",),
     ("redeemed_by",),
 )
+_LEAVING = ("transferred_from", "redeemed_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class Notice:
     type: str
     happened_at: datetime
     """When the provider noticed it, never later than when we heard of it."""
+    received_at: datetime
     sides: tuple[tuple[str, ...], ...]
+    leaving: tuple[str, ...] = ()
+    """Those from whom purchases were moved away."""
     product_id: str | None = None
     entitlement_ids: tuple[str, ...] = ()
     expires_at: datetime | None = None
@@ -44,6 +48,10 @@ class Notice:
     for_life: bool = False
     """The purchase has an expiration, and it is null."""
     sandbox: bool = False
+    store: str | None = None
+    """As snapshots write it, in small letters."""
+    unpaid: bool = False
+    """A renewal that nobody was charged for: Stripe sends one for each invoice left unpaid."""
     cancel_reason: str | None = None
 
     @property
@@ -81,13 +89,17 @@ def parse_notice(body: bytes, received_at: datetime) -> Notice:
         id=identity,
         type=kind,
         happened_at=_happened_at(event["event_timestamp_ms"], received_at),
+        received_at=received_at,
         sides=tuple(side for names in _SIDES if (side := tuple(_ids(event, names)))),
+        leaving=tuple(_ids(event, _LEAVING)),
         product_id=product_id if is_storable_id(product_id) else None,
         entitlement_ids=tuple(_texts(event.get("entitlement_ids"))),
         expires_at=_instant(event.get("expiration_at_ms")),
         grace_until=_instant(event.get("grace_period_expiration_at_ms")),
         for_life="expiration_at_ms" in event and event["expiration_at_ms"] is None,
         sandbox=event.get("environment") == "SANDBOX",
+        store=event["store"].lower() if is_storable_id(event.get("store")) else None,
+        unpaid=kind == "RENEWAL" and event.get("store") == "STRIPE" and event.get("price") in (None, 0),
         cancel_reason=event.get("cancel_reason") if isinstance(event.get("cancel_reason"), str) else None,
     )
 

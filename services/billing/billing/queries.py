@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
-from billing.entitlement import Rules, SubscriptionState, decide
+from billing.entitlement import Evidence, Rules, SubscriptionState
 from billing.models import (
     Alias,
     Change,
@@ -17,18 +17,38 @@ from billing.models import (
     KeptSnapshot,
     Mention,
     ProductCover,
+    ProvisionalGrant,
     Refresh,
     SubscriberRemoval,
     WebhookEvent,
     tombstones,
 )
 from billing.notice import ANONYMOUS, Notice, is_anonymous, parse_notice
+from billing.settling import Rank
 from billing.snapshot import Snapshot, parse_snapshot
+from billing.words import Coming, coming
 from common.clock import from_milliseconds
 from common.db.uow import UnitOfWork
 from common.web.pagination import Page
 
 _OWNERS = text("SELECT user_id FROM billing.alias WHERE anonymous_id = ANY (:anonymous) AND user_id IS NOT NULL")
+_KEPT = text("""
+    SELECT app_user_id, taken_ms, document FROM billing.snapshot
+    WHERE app_user_id = ANY (CAST(:user_id AS text) || ARRAY(
+        SELECT anonymous_id FROM billing.alias WHERE user_id = :user_id AND claimed_at IS NOT NULL
+    ))
+""")
+_HEARD = text("""
+    SELECT body, received_at FROM billing.webhook_event WHERE received_at > :since AND id IN (
+        SELECT event_id FROM billing.mention WHERE app_user_id = ANY (CAST(:user_id AS text) || ARRAY(
+            SELECT anonymous_id FROM billing.alias WHERE user_id = :user_id AND (
+                NOT :proven OR claimed_at IS NULL
+                OR EXISTS (SELECT FROM billing.snapshot WHERE app_user_id = anonymous_id)
+            )
+        ))
+    )
+    ORDER BY received_at DESC, id LIMIT :limit
+""")
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_NOTICES = 100
 ROWS_AT_ONCE, BODIES_AT_ONCE = 200, 20
@@ -90,9 +110,19 @@ async def people(uow: UnitOfWork, app_user_ids: Collection[str]) -> set[str]:
 
 async def kept_snapshots(uow: UnitOfWork, user_id: str) -> dict[str, Snapshot]:
     """The newest snapshots of the user's customers, by the id they were read for."""
-    ids = await ids_to_read(uow, user_id)
-    rows = await uow.session.scalars(select(KeptSnapshot).where(col(KeptSnapshot.app_user_id).in_(ids)))
+    rows = await uow.session.execute(_KEPT, {"user_id": user_id})
     return {row.app_user_id: replace(parse_snapshot(json.loads(row.document)), taken_ms=row.taken_ms) for row in rows}
+
+
+async def provisional_grants(uow: UnitOfWork, user_id: str) -> Sequence[ProvisionalGrant]:
+    mine = select(ProvisionalGrant).where(col(ProvisionalGrant.user_id) == user_id)
+    return (await uow.session.scalars(mine.order_by(col(ProvisionalGrant.event_id), col(ProvisionalGrant.name)))).all()
+
+
+async def evidence(uow: UnitOfWork, user_id: str) -> Evidence:
+    """All that decides about the user."""
+    grants = tuple(row.grant for row in await provisional_grants(uow, user_id))
+    return Evidence(await kept_snapshots(uow, user_id), await covers(uow), grants)
 
 
 async def last_reading_at(uow: UnitOfWork, user_id: str) -> datetime | None:
@@ -117,23 +147,22 @@ async def subscription(uow: UnitOfWork, rules: Rules, user_id: str) -> tuple[Sub
     The clock decides, not the announcement: a paid period that has ended gives nothing more even if nobody noticed.
     """
     known = await customer(uow, user_id)
-    snapshots = (await kept_snapshots(uow, user_id)).values()
-    state = decide(snapshots, rules, user_id, uow.now, await covers(uow))
-    taken = [snapshot.taken_ms for snapshot in snapshots]
-    return state, known.sequence if known else 0, from_milliseconds(min(taken)) if taken else uow.now
+    found = await evidence(uow, user_id)
+    state = found.state(rules, user_id, uow.now)
+    as_of = from_milliseconds(found.taken_ms) if found.taken_ms else uow.now
+    return state, known.sequence if known else 0, as_of
 
 
-async def last_notices(uow: UnitOfWork, user_id: str, limit: int, *, since: datetime = EVER) -> list[Notice]:
-    """What webhooks told about the user's customers, received after ``since``, the newest first."""
-    ids = [user_id, *(alias.anonymous_id for alias in await aliases(uow, user_id))]
-    statement = (
-        select(WebhookEvent)
-        .where(col(WebhookEvent.id).in_(events_naming(ids)))
-        .where(col(WebhookEvent.received_at) > since)
-        .order_by(col(WebhookEvent.received_at).desc(), col(WebhookEvent.id))
-        .limit(limit)
-    )
-    return [parse_notice(row.body, row.received_at) for row in await uow.session.scalars(statement)]
+async def last_notices(
+    uow: UnitOfWork, user_id: str, limit: int, *, since: datetime = EVER, proven: bool = False
+) -> list[Notice]:
+    """What webhooks told about the user's customers, received after ``since``, the newest first.
+
+    ``proven`` leaves out what the user has claimed and nobody could check yet.
+    """
+    asked = {"user_id": user_id, "since": since, "limit": limit, "proven": proven}
+    found = await uow.session.execute(_HEARD, asked)
+    return [parse_notice(row.body, row.received_at) for row in found]
 
 
 async def notices_naming_others(uow: UnitOfWork, app_user_ids: Sequence[str]) -> list[Notice]:
@@ -191,13 +220,33 @@ async def webhooks_after(uow: UnitOfWork, user_id: str, last: WebhookEvent | Non
     return (await uow.session.scalars(following.order_by(col(WebhookEvent.id)).limit(BODIES_AT_ONCE))).all()
 
 
+async def outlook(uow: UnitOfWork, rules: Rules, user_id: str) -> list[Coming]:
+    """What happens to the user's subscription next, the earliest first."""
+    found, planned = await evidence(uow, user_id), await refresh(uow, user_id)
+    ends_at = found.changes_at(rules, user_id, uow.now)
+    return coming(found.state(rules, user_id, uow.now), ends_at, planned, uow.now)
+
+
+async def customers_after(uow: UnitOfWork, user_id: str, limit: int) -> Sequence[Customer]:
+    """The next users in the order of their ids to whom something was announced."""
+    statement = select(Customer).where(col(Customer.user_id) > user_id, col(Customer.sequence) > 0)
+    return (await uow.session.scalars(statement.order_by(col(Customer.user_id)).limit(limit))).all()
+
+
+async def asked_for_by(uow: UnitOfWork, cause_kind: str) -> int:
+    """How many readings wait that were asked for by such a cause."""
+    statement = select(func.count()).select_from(Refresh).where(col(Refresh.cause_kind) == cause_kind)
+    return (await uow.session.execute(statement)).scalar_one()
+
+
 async def refresh(uow: UnitOfWork, user_id: str) -> Refresh | None:
     return await uow.session.get(Refresh, user_id)
 
 
 async def overdue_readings(uow: UnitOfWork) -> tuple[int, float]:
     """How many readings are due, and for how many seconds the oldest has been."""
-    statement = select(func.count(), func.min(col(Refresh.due_at))).where(col(Refresh.due_at) <= uow.now)
+    due = (col(Refresh.rank).in_(list(Rank)), col(Refresh.due_at) <= uow.now)  # the rank leads the index
+    statement = select(func.count(), func.min(col(Refresh.due_at))).where(*due)
     count, oldest = (await uow.session.execute(statement)).one()
     return count, (uow.now - oldest).total_seconds() if oldest else 0.0
 

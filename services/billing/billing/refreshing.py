@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from billing import commands, queries, work
 from billing.causes import RECONCILE, SYNC, Cause
-from billing.commands import ClaimedByAnother, Outcome, Reading
+from billing.commands import AskedTooOften, ClaimedByAnother, Outcome, Reading
 from billing.entitlement import Rules
 from billing.models import tombstones
 from billing.notice import is_anonymous
@@ -26,6 +26,8 @@ POLL_SECONDS = 1.0
 SYNC_SECONDS = 1.8
 SYNC_PAUSE = timedelta(seconds=2)
 """A user's second request within this gets what the first one read."""
+LOOK_AGAIN = timedelta(minutes=2)
+"""A user who asks has a reason: where nothing was found, the API may not know yet what they bought."""
 log = logger("refreshing")
 
 
@@ -40,10 +42,11 @@ class Refresher:
 
     async def work_off(self) -> int:
         """Makes every reading that is due; returns how many were taken up."""
-        taken = 0
-        while claims := await self.claim(self._slots):
-            taken += len(claims)
+        taken, full = 0, True
+        while full:
+            claims = await self.claim(self._slots)
             await asyncio.gather(*(self.make(claim) for claim in claims))
+            taken, full = taken + len(claims), len(claims) == self._slots
         return taken
 
     async def run(self, wake: WakeUp) -> None:
@@ -96,13 +99,16 @@ class Refresher:
     async def sync(self, user_id: str) -> bool:
         """Reads the user now, within SYNC_SECONDS; False when only what was known before can be told.
 
-        A reading that fails is left to the workers. Raises UserErased.
+        A reading that fails is left to the workers. Who asks too often has nothing read. Raises UserErased.
         """
         async with self._database.transaction() as uow:
             await tombstones.refuse(uow, user_id)
             last = await queries.last_reading_at(uow, user_id)
             if last is not None and last > uow.now - SYNC_PAUSE:
                 return True
+            if not await commands.take_sync_turn(uow, user_id):
+                log.info("sync_too_often", user_id=user_id)
+                return False
         return await self._read_now(user_id, SYNC)
 
     async def reconcile(self, user_id: str) -> bool:
@@ -112,11 +118,13 @@ class Refresher:
     async def claim_anonymous(self, user_id: str, anonymous_id: str) -> bool:
         """Gives the user what was bought under an anonymous id, then as ``sync``.
 
-        Raises ClaimedByAnother, TooManyClaims or UserErased.
+        Raises ClaimedByAnother, TooManyClaims, AskedTooOften or UserErased.
         """
         async with self._database.transaction() as uow:
+            if not await commands.take_sync_turn(uow, user_id):
+                raise AskedTooOften
             cause = await commands.claim_anonymous(uow, user_id, anonymous_id)
-        return await (self.sync(user_id) if cause is None else self._read_now(user_id, cause, strict=True))
+        return await (self._read_now(user_id, SYNC) if cause is None else self._read_now(user_id, cause, strict=True))
 
     async def _read_now(
         self, user_id: str, cause: Cause, *, seconds: float = SYNC_SECONDS, strict: bool = False
@@ -127,6 +135,7 @@ class Refresher:
             log.warning("not_read_at_once", user_id=user_id, problem=str(error))
             async with self._database.transaction() as uow:
                 await tombstones.refuse(uow, user_id)
+                await commands.honour_unread(uow, self._rules, user_id)
                 await work.ask_to_read(uow, [user_id], cause)
             return False
         return (await self._keep(user_id, readings, cause)).again_at is None
@@ -179,12 +188,16 @@ class Refresher:
         """Outside any claimed work: what follows is left to the workers."""
         async with self._database.transaction() as uow:
             outcome = await commands.take_readings(uow, self._rules, user_id, readings, cause, 0)
-            if planned := outcome.again_at or outcome.next_at:
-                await work.plan_reading(uow, user_id, planned)
+            planned = outcome.again_at or outcome.next_at
+            if cause is SYNC and not (planned or outcome.pro):
+                planned = uow.now + LOOK_AGAIN
+            if planned:
+                await work.plan_reading(uow, user_id, planned, outcome.rank)
         return outcome
 
     async def _postpone(self, claim: Work, retry_after: float | None) -> None:
         async with self._database.transaction() as uow:
+            await commands.honour_unread(uow, self._rules, claim.user_id)
             await work.postpone(uow, claim, retry_after)
 
     async def _finish(self, claim: Work, readings: Mapping[str, Reading]) -> None:
@@ -195,7 +208,7 @@ class Refresher:
             if outcome.again_at:
                 await work.read_again(uow, claim, outcome.again_at)
             else:
-                await work.settle(uow, claim, outcome.next_at)
+                await work.settle(uow, claim, outcome.next_at, outcome.rank)
 
 
 def _belongs_to_another(app_user_id: str, reading: Reading, user_id: str) -> bool:

@@ -10,6 +10,7 @@ from billing.causes import CauseKind
 from billing.entitlement import SubscriptionState
 from billing.models import Change
 from billing.notice import LONGEST_ID, LONGEST_TYPE
+from billing.words import Coming
 from common.contracts.billing import GrantedEntitlement, Plan, Status
 from common.web.app import Instant, WireModel
 from common.web.numbers import Count
@@ -66,6 +67,8 @@ class SubscriptionView(WireModel):
     store: StoreName | None = None
     product_id: ProductId | None = None
     environment: Annotated[str, one_of("production", "sandbox")]
+    provisional: bool | None = None
+    """True while access rests on what a webhook told, because RevenueCat cannot be read; absent otherwise."""
     management_url: Url | None = Field(None, examples=["https://apps.apple.com/account/subscriptions"])
     sequence: Count
     as_of: Instant
@@ -83,6 +86,7 @@ class SubscriptionView(WireModel):
             store=state.store,
             product_id=state.product_id,
             environment=state.environment,
+            provisional=state.provisional or None,
             management_url=state.management_url,
             sequence=sequence,
             as_of=as_of,
@@ -110,6 +114,10 @@ class ChangeView(WireModel):
     will_renew: bool
     product_id: ProductId | None = None
     cause: CauseView
+    reason: str | None = Field(None, examples=["entrain_pro_lifetime was bought for life"])
+    """Which rule made it so, in plain words."""
+    taken_at: Instant | None = None
+    """When RevenueCat, by its own clock, gave what this rests on."""
 
     @classmethod
     def of(cls, change: Change) -> Self:
@@ -125,18 +133,31 @@ class ChangeView(WireModel):
             will_renew=change.will_renew,
             product_id=change.product_id,
             cause=cause,
+            reason=change.reason,
+            taken_at=change.taken_at,
         )
+
+
+class ComingView(WireModel):
+    at: Instant
+    text: str = Field(examples=["access ends unless its renewal is known by then"])
 
 
 class HistoryView(WireModel):
     changes: list[ChangeView]
+    next: list[ComingView]
+    """What happens next unless something else is heard before, the earliest first."""
     limit: Annotated[int, Field(examples=[50])]
     offset: Annotated[int, Field(examples=[0])]
     has_more: bool
 
     @classmethod
-    def of(cls, changes: Sequence[Change], page: Page) -> Self:
+    def of(cls, changes: Sequence[Change], outlook: Sequence[Coming], page: Page) -> Self:
         shown, more = page.cut(changes)
         return cls(
-            changes=[ChangeView.of(change) for change in shown], limit=page.limit, offset=page.offset, has_more=more
+            changes=[ChangeView.of(change) for change in shown],
+            next=[ComingView(at=one.at, text=one.text) for one in outlook],
+            limit=page.limit,
+            offset=page.offset,
+            has_more=more,
         )

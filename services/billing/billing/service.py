@@ -68,6 +68,7 @@ def build(
             "remove": partial(jobs.remove_for_ever, remover),
             "expire": partial(jobs.expire_for_ever, database, rules),
             "measure": partial(jobs.measure_for_ever, database),
+            "forget": partial(jobs.forget_for_ever, database, settings.raw_retention),
         },
         resources=(http,),
     )

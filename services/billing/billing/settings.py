@@ -1,5 +1,6 @@
 """What billing reads from its environment."""
 
+from datetime import timedelta
 from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -35,6 +36,10 @@ class BillingSettings(DatabaseSettings):
         5.0, gt=0, le=1000, description="calls of the REST API per second and process"
     )
 
+    revenuecat_raw_retention_days: int = Field(
+        90, ge=1, le=3650, description="days for which webhooks are kept as they came, personal data in them included"
+    )
+
     @field_validator("revenuecat_api_url")
     @classmethod
     def _without_version(cls, value: str) -> str:
@@ -58,6 +63,10 @@ class BillingSettings(DatabaseSettings):
         if choice.strip().lower() in ("allow", "deny"):
             return EVERYBODY if choice.strip().lower() == "allow" else NOBODY
         return SandboxUsers(frozenset(part.strip() for part in choice.split(",") if part.strip()))
+
+    @property
+    def raw_retention(self) -> timedelta:
+        return timedelta(days=self.revenuecat_raw_retention_days)
 
     @property
     def rules(self) -> Rules:

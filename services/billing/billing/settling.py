@@ -7,6 +7,7 @@ is read again a few times. And because webhooks get lost, everybody is also read
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 
 from billing.entitlement import FOR_EVER, SubscriptionState
 from billing.notice import Notice
@@ -35,6 +36,15 @@ _GRANTING = frozenset(
     }
 )
 _MOVING = frozenset({"TRANSFER", "PURCHASE_REDEEMED"})
+
+
+class Rank(IntEnum):
+    """Which of the readings due come first, when more are due than may be made."""
+
+    WAITED_FOR = 0
+    """A webhook or a person asked for it."""
+    PAYING = 1
+    REST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,13 @@ def _content(snapshot: Snapshot | None) -> tuple[object, ...]:
     return (snapshot.entitlements, snapshot.purchases) if snapshot else ((), ())
 
 
+def rank_of(state: SubscriptionState, now: datetime) -> Rank:
+    """Who has access, or had it a moment ago, is read before who has none."""
+    ended = state.expires_at
+    paying = state.plan == "pro" or (ended is not None and now - AFTER_THE_END[-1] <= ended <= now)
+    return Rank.PAYING if paying else Rank.REST
+
+
 def next_reading(state: SubscriptionState, snapshots: Sequence[Snapshot], now: datetime) -> datetime | None:
     """When to read a person again although nothing is heard; None: not before something is."""
     return min((moment for moment in _moments(state, snapshots, now) if moment > now), default=None)
@@ -125,13 +142,13 @@ def _moments(state: SubscriptionState, snapshots: Sequence[Snapshot], now: datet
         yield from (end + wait for wait in AFTER_THE_END)
     for purchase in (purchase for snapshot in snapshots for purchase in snapshot.purchases):
         if purchase.resumes_at is not None and purchase.resumes_at < now + _PLANNED_AHEAD:
-            yield purchase.resumes_at + AFTER_THE_END[1]
+            yield from (purchase.resumes_at + wait for wait in AFTER_THE_END[1:])
         if _may_recover(purchase, now):
             yield now + SWEEP
 
 
 def _may_recover(purchase: Purchase, now: datetime) -> bool:
-    """Whether the store may still charge for it: the renewal would come long after the end."""
-    if not purchase.billing_issue_at or purchase.refunded_at or purchase.expires_at is None:
+    """Whether the store may still charge for it, or take a refund back: access would return long after the end."""
+    if purchase.expires_at is None or not (purchase.billing_issue_at or purchase.refunded_at):
         return False
     return purchase.expires_at <= now and now - purchase.expires_at < BILLING_RETRY

@@ -9,6 +9,9 @@ from billing import commands
 from billing.notice import Notice, parse_notice
 from billing.proof import SIGNATURE_HEADERS, NotFromRevenueCat, WebhookProof
 from billing.schemas import RevenueCatWebhook, Stored
+from billing.showing import redacted
+from common.errors import InvalidInput
+from common.observability import logger
 from common.web.app import WireRoute
 from common.web.openapi import raw_body, refusals
 from common.web.transactions import Transaction
@@ -17,6 +20,7 @@ SIGNATURE = Security(APIKeyHeader(name=SIGNATURE_HEADERS[0], scheme_name="revenu
 """Named for the published API; what proves the sender is in ``proof``."""
 
 router = APIRouter(route_class=WireRoute, dependencies=[SIGNATURE])
+log = logger("webhooks")
 
 
 async def _proven(request: Request) -> tuple[Notice, bytes]:
@@ -25,7 +29,11 @@ async def _proven(request: Request) -> tuple[Notice, bytes]:
     now = request.app.state.database.clock()
     body = await request.body()
     proof.check(request.headers, body, now)
-    return parse_notice(body, now), body
+    try:
+        return parse_notice(body, now), body
+    except InvalidInput as error:
+        log.warning("webhook_not_understood", problem=error.details or error.message, webhook=redacted(body))
+        raise
 
 
 ProvenNotice = Annotated[tuple[Notice, bytes], Depends(_proven)]

@@ -8,14 +8,16 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Delete, Update, delete, func, or_, select, text, update
+from sqlalchemy import Row, delete, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from billing.causes import CHECK, Cause, CauseKind
 from billing.models import REFRESH_CHANNEL, Refresh
+from billing.settling import Rank
 from common.db.uow import UnitOfWork
 
 LEASE = timedelta(seconds=60)
@@ -24,13 +26,43 @@ FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
 
 _ASK = text("""
     INSERT INTO billing.refresh AS planned
-        (user_id, due_at, version, attempts, readings_again, cause_kind, cause, event_id, event_type)
-    SELECT unnest(CAST(:user_ids AS text[])), :due_at, 1, 0, 0,
+        (user_id, due_at, rank, version, attempts, readings_again, cause_kind, cause, event_id, event_type)
+    SELECT unnest(CAST(:user_ids AS text[])), :due_at, CAST(:rank AS smallint), 1, 0, 0,
         CAST(:cause_kind AS text), CAST(:cause AS text), CAST(:event_id AS text), CAST(:event_type AS text)
     ON CONFLICT (user_id) DO UPDATE SET
-        due_at = least(planned.due_at, excluded.due_at), version = planned.version + 1, readings_again = 0,
+        due_at = least(planned.due_at, excluded.due_at), rank = least(planned.rank, excluded.rank),
+        version = planned.version + 1, readings_again = 0,
         cause_kind = excluded.cause_kind, cause = excluded.cause,
         event_id = excluded.event_id, event_type = excluded.event_type
+""")
+_CLAIM = text("""
+    WITH due AS (
+        SELECT found.user_id FROM unnest(CAST(:ranks AS smallint[])) AS ranks (rank) CROSS JOIN LATERAL (
+            SELECT user_id FROM billing.refresh
+            WHERE rank = ranks.rank AND due_at <= :now AND (lease_until IS NULL OR lease_until <= :now)
+            ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS found ORDER BY ranks.rank LIMIT :limit
+    )
+    UPDATE billing.refresh AS claimed SET lease_token = :token, lease_until = :lease_until
+    FROM due WHERE claimed.user_id = due.user_id
+    RETURNING claimed.user_id, version, attempts, readings_again, cause_kind, cause, event_id, event_type
+""")
+"""Each rank by itself, so that the index finds the earliest however many readings are due."""
+_HELD = "WHERE user_id = :user_id AND lease_token = :token"
+_UNASKED = f"{_HELD} AND version = :version"
+_SETTLE = text(f"""
+    UPDATE billing.refresh SET lease_token = NULL, lease_until = NULL, attempts = 0, readings_again = 0,
+        due_at = :due_at, rank = :rank, cause_kind = :cause_kind, cause = :cause, event_id = NULL, event_type = NULL
+    {_UNASKED} RETURNING user_id
+""")
+_END = text(f"DELETE FROM billing.refresh {_UNASKED} RETURNING user_id")
+_HAND_BACK = text(f"""
+    UPDATE billing.refresh SET lease_token = NULL, lease_until = NULL,
+        due_at = :due_at, attempts = :attempts, readings_again = :readings_again
+    {_UNASKED} RETURNING user_id
+""")
+_LET_GO = text(f"""
+    UPDATE billing.refresh SET lease_token = NULL, lease_until = NULL, attempts = :attempts {_HELD} RETURNING user_id
 """)
 _WAKE = text("SELECT pg_notify(:channel, '')")
 
@@ -51,7 +83,13 @@ class Work:
     cause: Cause
 
 
-async def ask_to_read(uow: UnitOfWork, user_ids: Collection[str], cause: Cause, due_at: datetime | None = None) -> None:
+async def ask_to_read(
+    uow: UnitOfWork,
+    user_ids: Collection[str],
+    cause: Cause,
+    due_at: datetime | None = None,
+    rank: Rank = Rank.WAITED_FOR,
+) -> None:
     """Has the users read at ``due_at`` (now when None) or earlier, and wakes the workers when that is now."""
     if not user_ids:
         return
@@ -59,6 +97,7 @@ async def ask_to_read(uow: UnitOfWork, user_ids: Collection[str], cause: Cause, 
         # sorted, so that two transactions asking for the same people never wait for each other in a circle
         "user_ids": sorted(user_ids),
         "due_at": due_at or uow.now,
+        "rank": rank,
         "cause_kind": cause.kind,
         "cause": cause.text,
         "event_id": cause.event_id,
@@ -69,54 +108,41 @@ async def ask_to_read(uow: UnitOfWork, user_ids: Collection[str], cause: Cause, 
         await uow.session.execute(_WAKE, {"channel": REFRESH_CHANNEL})
 
 
-async def plan_reading(uow: UnitOfWork, user_id: str, at: datetime) -> None:
+async def plan_reading(uow: UnitOfWork, user_id: str, at: datetime, rank: Rank) -> None:
     """Has the user read at ``at`` unless something earlier is planned; why, and who waits, stays as it is."""
     row = insert(Refresh).values(
-        user_id=user_id, due_at=at, version=1, attempts=0, readings_again=0, cause_kind=CHECK.kind, cause=CHECK.text
+        user_id=user_id,
+        due_at=at,
+        rank=rank,
+        version=1,
+        attempts=0,
+        readings_again=0,
+        cause_kind=CHECK.kind,
+        cause=CHECK.text,
     )
     earlier = {"due_at": func.least(col(Refresh.due_at), row.excluded.due_at)}
     await uow.session.execute(row.on_conflict_do_update(index_elements=[col(Refresh.user_id)], set_=earlier))
 
 
 async def claim_readings(uow: UnitOfWork, limit: int) -> Sequence[Work]:
-    """Leases at most ``limit`` due readings; what somebody waits for comes before planned checks."""
-    free = or_(col(Refresh.lease_until).is_(None), col(Refresh.lease_until) <= uow.now)
-    due = (
-        select(col(Refresh.user_id))
-        .where(col(Refresh.due_at) <= uow.now, free)
-        .order_by(col(Refresh.cause_kind) == CHECK.kind, col(Refresh.due_at))
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
+    """Leases at most ``limit`` due readings: what somebody waits for, then paying users, then the others."""
     token = uuid4()
-    claim = (
-        update(Refresh)
-        .where(col(Refresh.user_id) == due.c.user_id)
-        .values(lease_token=token, lease_until=uow.now + LEASE)
-        .returning(Refresh)
-    )
-    return [_work(row, token) for row in await uow.session.scalars(claim)]
+    asked = {"ranks": list(Rank), "now": uow.now, "limit": limit, "token": token, "lease_until": uow.now + LEASE}
+    return [_work(row, token) for row in await uow.session.execute(_CLAIM, asked)]
 
 
-def _work(row: Refresh, token: UUID) -> Work:
-    kind: CauseKind = row.cause_kind  # type: ignore[assignment]
+def _work(row: Row[Any], token: UUID) -> Work:
+    kind: CauseKind = row.cause_kind
     cause = Cause(kind, row.cause, row.event_id, row.event_type)
     return Work(row.user_id, token, row.version, row.attempts, row.readings_again, cause)
 
 
-async def settle(uow: UnitOfWork, work: Work, next_at: datetime | None) -> None:
+async def settle(uow: UnitOfWork, work: Work, next_at: datetime | None, rank: Rank) -> None:
     """Ends the work and plans the next reading, unless somebody asked again meanwhile. Raises LeaseLost."""
-    held = (col(Refresh.user_id) == work.user_id, col(Refresh.lease_token) == work.token)
-    unasked = col(Refresh.version) == work.version
-    idle = {"lease_token": None, "lease_until": None, "attempts": 0}
-    planned = {"cause_kind": CHECK.kind, "cause": CHECK.text, "event_id": None, "event_type": None}
-    done = (
-        update(Refresh).where(*held, unasked).values(**idle, **planned, due_at=next_at, readings_again=0)
-        if next_at
-        else delete(Refresh).where(*held, unasked)
-    )
-    if not await _touched(uow, done) and not await _touched(uow, update(Refresh).where(*held).values(**idle)):
+    held = {"user_id": work.user_id, "token": work.token, "version": work.version}
+    planned = {"due_at": next_at, "rank": rank, "cause_kind": CHECK.kind, "cause": CHECK.text}
+    done = await uow.session.scalar(_SETTLE, held | planned) if next_at else await uow.session.scalar(_END, held)
+    if done is None and await uow.session.scalar(_LET_GO, {**held, "attempts": 0}) is None:
         raise LeaseLost(work.user_id)
 
 
@@ -143,13 +169,11 @@ async def forget(uow: UnitOfWork, user_id: str) -> None:
 
 async def _hand_back(uow: UnitOfWork, work: Work, due_at: datetime, **counted: int) -> None:
     """Asked again meanwhile, a reading that is to be repeated keeps the moment and the count it was asked with."""
-    held = (col(Refresh.user_id) == work.user_id, col(Refresh.lease_token) == work.token)
-    idle = {"lease_token": None, "lease_until": None}
-    unasked = update(Refresh).where(*held, col(Refresh.version) == work.version)
-    handed_back = unasked.values(**idle, **counted, due_at=due_at)
-    if not await _touched(uow, handed_back) and not await _touched(uow, update(Refresh).where(*held).values(**idle)):
+    held = {"user_id": work.user_id, "token": work.token, "version": work.version}
+    kept = {"attempts": work.attempts}
+    back = {"due_at": due_at, "readings_again": work.readings_again, **kept, **counted}
+    if (
+        await uow.session.scalar(_HAND_BACK, held | back) is None
+        and await uow.session.scalar(_LET_GO, held | kept) is None
+    ):
         raise LeaseLost(work.user_id)
-
-
-async def _touched(uow: UnitOfWork, statement: Update | Delete) -> bool:
-    return (await uow.session.execute(statement.returning(col(Refresh.user_id)))).first() is not None

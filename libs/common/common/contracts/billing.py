@@ -39,6 +39,8 @@ class SubscriptionChanged(Event):
     store: str | None = None
     environment: Literal["production", "sandbox"] = "production"
     source: str = "revenuecat"
+    provisional: bool | None = None
+    """True while access rests on a webhook alone, because the provider cannot be read: for a day at most."""
     cause: str
 
 
