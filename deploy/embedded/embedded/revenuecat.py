@@ -17,7 +17,8 @@ from embedded.faults import FaultList
 from embedded.kept_files import read_json, write_json
 from embedded.local_server import LocalServer, bearer_token
 from embedded.store_documents import milliseconds, webhook_body
-from embedded.store_ledger import Event, Ledger
+from embedded.store_ledger import Event
+from embedded.store_lifecycle import LivingLedger
 from embedded.webhook_sender import REVENUECAT_RULES, Attempt, WebhookSender
 from embedded.webhook_signatures import revenuecat_headers
 
@@ -27,7 +28,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def _announced(
-    change: Callable[Concatenate[Ledger, Arguments], list[Event]],
+    change: Callable[Concatenate[LivingLedger, Arguments], list[Event]],
 ) -> Callable[Concatenate["RevenueCatStandIn", Arguments], list[Event]]:
     """A change of the ledger as a method of the stand-in, which keeps it and sends its webhooks."""
 
@@ -68,7 +69,7 @@ class RevenueCatStandIn(LocalServer):
             raise ValueError("webhooks need webhook_authorization or webhook_secret, or both")
         self.api_key = api_key
         self.faults = FaultList()
-        self.ledger = Ledger(clock)
+        self.ledger = LivingLedger(clock)
         self.webhooks = WebhookSender(
             clock,
             lambda _, body, at: revenuecat_headers(body, at, webhook_authorization, webhook_secret),
@@ -82,16 +83,24 @@ class RevenueCatStandIn(LocalServer):
         self._stale = 0
         self._load()
 
-    purchase = _announced(Ledger.purchase)
-    renew = _announced(Ledger.renew)
-    cancel = _announced(Ledger.cancel)
-    uncancel = _announced(Ledger.uncancel)
-    refund = _announced(Ledger.refund)
-    expire = _announced(Ledger.expire)
-    billing_issue = _announced(Ledger.billing_issue)
-    transfer = _announced(Ledger.transfer)
-    grant = _announced(Ledger.grant)
-    log_in = _announced(Ledger.log_in)
+    purchase = _announced(LivingLedger.purchase)
+    renew = _announced(LivingLedger.renew)
+    cancel = _announced(LivingLedger.cancel)
+    uncancel = _announced(LivingLedger.uncancel)
+    refund = _announced(LivingLedger.refund)
+    expire = _announced(LivingLedger.expire)
+    billing_issue = _announced(LivingLedger.billing_issue)
+    transfer = _announced(LivingLedger.transfer)
+    grant = _announced(LivingLedger.grant)
+    log_in = _announced(LivingLedger.log_in)
+    change_product = _announced(LivingLedger.change_product)
+    pause = _announced(LivingLedger.pause)
+    extend = _announced(LivingLedger.extend)
+    reverse_refund = _announced(LivingLedger.reverse_refund)
+    grant_unconfirmed = _announced(LivingLedger.grant_unconfirmed)
+    confirm = _announced(LivingLedger.confirm)
+    revoke_grants = _announced(LivingLedger.revoke_grants)
+    pass_time = _announced(LivingLedger.pass_time)
 
     def stale_reads(self, times: int = 1) -> None:
         """The next ``times`` reads show the customer as before the last change, with a fresh ``request_date``."""
@@ -134,6 +143,11 @@ class RevenueCatStandIn(LocalServer):
         app_user_id = request.match_info["id"]
         if refusal := self._refusal(request, app_user_id):
             return refusal
+        status, document = self.answer(app_user_id)
+        return web.json_response(document, status=status)
+
+    def answer(self, app_user_id: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of ``GET /v1/subscribers/{id}``."""
         customer, created = self.ledger.customer(app_user_id)
         if created:
             self.keep()
@@ -143,7 +157,7 @@ class RevenueCatStandIn(LocalServer):
             subscriber = copy.deepcopy(customer.before)
         if not self.api_key.startswith("sk_"):
             del subscriber["subscriber_attributes"]
-        return web.json_response(self._dated(subscriber), status=201 if created else 200)
+        return 201 if created else 200, self._dated(subscriber)
 
     def _dated(self, subscriber: dict[str, Any]) -> dict[str, Any]:
         """No two answers carry the same ``request_date_ms``, and none an older one than the answer before."""

@@ -20,7 +20,7 @@ FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 def subscriber_document(customer: Customer, now: datetime) -> dict[str, Any]:
     """The ``subscriber`` member of ``GET /v1/subscribers/{id}``; entitlements include those that have run out."""
-    subscriptions = [purchase for purchase in customer.purchases if purchase.expires_at is not None]
+    subscriptions = [one for one in customer.purchases if one.expires_at is not None and not one.temporary]
     once = [purchase for purchase in customer.purchases if purchase.expires_at is None]
     non_subscriptions: dict[str, list[dict[str, Any]]] = {}
     for purchase in once:
@@ -113,9 +113,9 @@ def milliseconds(instant: datetime) -> int:
 
 
 def _entitlements(customer: Customer) -> dict[str, Any]:
-    """By lookup key, the purchase that lasts longest; one bought for life lasts longest of all."""
+    """By lookup key, the purchase that lasts longest, of equal ones one that renews; for life is longest of all."""
     shown: dict[str, dict[str, Any]] = {}
-    for purchase in sorted(customer.purchases, key=_lasts_until):
+    for purchase in sorted(customer.purchases, key=lambda one: (_lasts_until(one), one.renews)):
         for lookup_key in purchase.entitlements:
             shown[lookup_key] = {
                 "expires_date": _date(purchase.expires_at),
@@ -129,7 +129,7 @@ def _entitlements(customer: Customer) -> dict[str, Any]:
 
 def _subscription(purchase: Purchase) -> dict[str, Any]:
     return {
-        "auto_resume_date": None,
+        "auto_resume_date": _date(purchase.resumes_at),
         "billing_issues_detected_at": _date(purchase.billing_issue_at),
         "display_name": purchase.product.name,
         "expires_date": _date(purchase.expires_at),

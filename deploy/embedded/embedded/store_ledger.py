@@ -47,6 +47,10 @@ class Ledger:
         self._by_id[app_user_id] = Customer([app_user_id], now, now, app_user_id)
         return self._by_id[app_user_id], True
 
+    def ids(self) -> list[str]:
+        """Every id of every customer."""
+        return list(self._by_id)
+
     def knows(self, app_user_id: str) -> bool:
         return app_user_id in self._by_id
 
@@ -140,7 +144,8 @@ class Ledger:
         if paid.expires_at is None:
             customer.purchases.remove(paid)
             return [lifecycle_event("CANCELLATION", customer, paid, now, price, cancel_reason="CUSTOMER_SUPPORT")]
-        paid.refunded_at, paid.grace_until, paid.expires_at = now, None, min(paid.expires_at, now)
+        paid.refunded_at, paid.refunded_from_at, paid.ended = now, paid.expires_at, True
+        paid.grace_until, paid.resumes_at, paid.expires_at = None, None, min(paid.expires_at, now)
         return [
             lifecycle_event("CANCELLATION", customer, paid, now, price, cancel_reason="CUSTOMER_SUPPORT"),
             lifecycle_event("EXPIRATION", customer, paid, now, expiration_reason="CUSTOMER_SUPPORT"),
@@ -150,7 +155,7 @@ class Ledger:
         """The subscription has run out; one that is still running ends now."""
         customer, now, paid = self._subscription(app_user_id, product_id)
         paid.expires_at = min(paid.expires_at or now, now)
-        paid.grace_until = None
+        paid.grace_until, paid.ended = None, True
         why = reason or ("BILLING_ERROR" if paid.billing_issue_at else "UNSUBSCRIBE")
         return [lifecycle_event("EXPIRATION", customer, paid, now, expiration_reason=why)]
 
@@ -176,7 +181,7 @@ class Ledger:
         if not source.purchases:
             raise StoreRefusal(f"{app_user_id} has bought nothing")
         moved, source.purchases = source.purchases, []
-        target.purchases += moved
+        target.purchases = _joined([*target.purchases, *moved])
         return [transfer_event(source, target, moved[-1], self._now())]
 
     def grant(self, app_user_id: str, until: datetime | None = None, entitlement: str = "pro") -> list[Event]:
@@ -195,7 +200,7 @@ class Ledger:
             original_transaction_id=transaction,
             entitlements=[entitlement],
         )
-        customer.purchases.append(given)
+        customer.purchases = _joined([*customer.purchases, given])
         return [lifecycle_event("NON_RENEWING_PURCHASE", customer, given, now)]
 
     def log_in(self, anonymous_id: str, app_user_id: str) -> list[Event]:
@@ -209,7 +214,7 @@ class Ledger:
             self._by_id[app_user_id] = anonymous
         elif known is not anonymous and not any(alias.startswith(ANONYMOUS) for alias in known.ids):
             known.ids += anonymous.ids
-            known.purchases += anonymous.purchases
+            known.purchases = _joined([*known.purchases, *anonymous.purchases])
             self._by_id.update(dict.fromkeys(anonymous.ids, known))
         return []
 
@@ -272,3 +277,13 @@ class Ledger:
                 return f"{renewed.original_transaction_id}..{renewed.renewal_number - 2}"
             return f"GPA.3311-{self._transactions:04d}-2222-33333"
         return str(FIRST_TRANSACTION + self._transactions)
+
+
+def _joined(purchases: list[Purchase]) -> list[Purchase]:
+    """Of two subscriptions to one product only the one that lasts longer."""
+    longest: dict[str, Purchase] = {}
+    for one in purchases:
+        held = longest.get(one.product_id)
+        if one.access_until and (held is None or (held.access_until or one.access_until) < one.access_until):
+            longest[one.product_id] = one
+    return [one for one in purchases if one.access_until is None or longest[one.product_id] is one]

@@ -63,6 +63,20 @@ class Purchase:
     billing_issue_at: datetime | None = None
     grace_until: datetime | None = None
     refunded_at: datetime | None = None
+    refunded_from_at: datetime | None = None
+    """Where its end was before a refund moved it."""
+    resumes_at: datetime | None = None
+    """Paused from the end of the period until then."""
+    next_product_id: str | None = None
+    """What it becomes at the next renewal."""
+    declined: bool = False
+    """The next charge will fail."""
+    grace: float | None = None
+    """Seconds of grace once it has failed."""
+    temporary: bool = False
+    """Granted before the store could confirm it: shown as an entitlement and not as a subscription."""
+    ended: bool = False
+    """Its end was told."""
 
     @property
     def product(self) -> Product:
@@ -83,6 +97,12 @@ class Purchase:
             return self.expires_at
         return max(self.expires_at, self.grace_until)
 
+    @property
+    def renews(self) -> bool:
+        """Whether the store means to charge again."""
+        stopped = self.unsubscribed_at or self.billing_issue_at or self.refunded_at
+        return not stopped and self.expires_at is not None and not self.temporary and self.store != PROMOTIONAL
+
     def gives_access(self, now: datetime) -> bool:
         until = self.access_until
         return until is None or until > now
@@ -94,6 +114,8 @@ class Purchase:
 
     def clear_flags(self) -> None:
         self.unsubscribed_at = self.billing_issue_at = self.grace_until = self.refunded_at = None
+        self.refunded_from_at = self.resumes_at = None
+        self.declined = self.ended = self.temporary = False
 
     def dump(self) -> dict[str, Any]:
         return {

@@ -84,7 +84,8 @@ class WebhookSender:
     """``url`` None means that no webhook is set up at the provider: messages are then not kept.
 
     Faults: ``lose(n)`` the next messages, send them ``twice(n)``, ``delay(by, n)``, or hand out the next batch of two
-    or more messages in ``reverse`` order. ``kept`` is called after every change of what is waiting.
+    or more messages in ``reverse`` order. ``fate`` decides about every further message by itself: it returns after how
+    long each copy of it is due, nothing for a lost one. ``kept`` is called after every change of what is waiting.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class WebhookSender:
         kept: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url
+        self.fate: Callable[[str], Sequence[timedelta]] | None = None
         self.history: deque[Attempt] = deque(maxlen=HISTORY)
         self._clock, self._sign, self._rules, self._kept = clock, sign, rules, kept
         self._waiting: list[Delivery] = []
@@ -138,7 +140,8 @@ class WebhookSender:
         if self._doubled > 0:
             self._doubled -= 1
             copies = 2
-        self._waiting += [Delivery(message_id, kind, body, due_at) for _ in range(copies)]
+        after = [timedelta()] * copies if self.fate is None else self.fate(kind)
+        self._waiting += [Delivery(message_id, kind, body, due_at + wait) for wait in after]
         self._kept()
         self._woken.set()
 
