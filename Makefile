@@ -1,11 +1,13 @@
-# Everything a person needs, on a machine with python3 and make. PYTHON chooses the interpreter, ARGS goes to the command.
+# Everything a person needs, on a machine with python3 and make. PYTHON chooses the interpreter, ARGS goes to the command,
+# SEED is for `make year`.
 PYTHON ?= python3
 ARGS ?=
+SEED ?= 1
 BIN := .venv/bin
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-header --format requirements-txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test attacks fuzz lint contracts lock environment broker
+.PHONY: help run test year attacks fuzz lint contracts lock environment broker
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +24,9 @@ attacks: environment broker ## the tests of every known attack on tokens and the
 
 fuzz: environment ## plays the running product against its published API for some minutes, and sums up
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+year: environment ## a year of 500 people's subscriptions, with faults; SEED="1 2 3" for several years
+	@$(BIN)/python -m tests.year --seed $(SEED) $(ARGS)
 
 lint: environment ## style, types, import rules, Docker files
 	$(BIN)/ruff check .
