@@ -77,7 +77,8 @@ def only_one() -> Iterator[None]:
 
 def workspace_members() -> list[Path]:
     """The folders of the workspace's packages, common first."""
-    return [REPOSITORY / "libs/common", *sorted((REPOSITORY / "services").glob("*/")), REPOSITORY / "deploy/embedded"]
+    services = sorted((REPOSITORY / "services").glob("*/"))
+    return [REPOSITORY / "libs/common", *services, REPOSITORY / "deploy/embedded", REPOSITORY / "deploy/migration"]
 
 
 def fingerprint(members: list[Path]) -> str:

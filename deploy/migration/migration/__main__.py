@@ -1,0 +1,129 @@
+"""``python -m migration inspect | run | verify | rollback``."""
+
+import argparse
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from common.db.engine import LOST
+from migration import commands
+from migration.accounts import BadMapping
+from migration.certificate import page
+from migration.commands import NotReady, Options
+from migration.postgres import AlreadyRunning
+from migration.progress import Progress
+from migration.runs import NoSuchRun
+from migration.snapshot import NotADatabase
+
+COMPLETE, INCOMPLETE, USAGE = 0, 1, 2
+EPILOG = """
+Databases are named by DATABASE_URL, or by IDENTITY_, BILLING_, MEDIA_ and LEGACY_DATABASE_URL, each signing in as the
+role of its schema; the store by media's settings (AWS_S3_BUCKET_NAME and others). Exit status: 0 when every row is
+accounted for, 1 when not, with a list in the report, 2 when the command cannot be carried out as it was given.
+"""
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    progress = Progress()
+    try:
+        return _carry_out(arguments, progress)
+    except (NotADatabase, BadMapping, NotReady, NoSuchRun) as error:
+        return _refuse(error)
+    except AlreadyRunning:
+        return _refuse("another migration is running on this database")
+    except sqlite3.DatabaseError as error:
+        return _refuse(f"{arguments.file.name} cannot be read as a SQLite database: {type(error).__name__}")
+    except LOST as error:  # its words may quote a row
+        code = f" {error.sqlstate}" if isinstance(error, asyncpg.PostgresError) else ""
+        progress.say(f"cut off: {type(error).__name__}{code}; run the same command again to go on")
+        return INCOMPLETE
+
+
+def _carry_out(arguments: argparse.Namespace, progress: Progress) -> int:
+    if arguments.command == "rollback":
+        return _report(arguments, asyncio.run(commands.rollback(arguments.run, progress)))
+    options = Options(
+        file=arguments.file,
+        storage=getattr(arguments, "storage", None),
+        users=getattr(arguments, "users", None),
+        issuer=getattr(arguments, "issuer", None),
+        dry=getattr(arguments, "dry_run", False),
+    )
+    if options.users is not None and not options.users.is_file():
+        return _refuse(f"there is no file {options.users.name}")
+    if options.storage is not None and not options.storage.is_dir():
+        return _refuse(f"there is no folder {options.storage.name}")
+    if arguments.command == "inspect":
+        return _report(arguments, commands.inspect(options, progress))
+    work = commands.verify if arguments.command == "verify" else commands.run
+    return _report(arguments, asyncio.run(work(options, progress)))
+
+
+def _report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> int:
+    """Writes the report beside its page, or to standard output; the exit status."""
+    text = json.dumps(report, indent=2)
+    if arguments.report is None:
+        print(text)
+    else:
+        arguments.report.write_text(text + "\n")
+        if "certificate" in report:
+            arguments.report.with_suffix(".html").write_text(page(report))
+    return COMPLETE if report.get("complete", True) else INCOMPLETE
+
+
+def _refuse(reason: object) -> int:
+    print(f"migration: {reason}", file=sys.stderr)
+    return USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog="python -m migration",
+        description="Moves the prototype's SQLite file into the services' schemas and certifies that nothing is missing.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands_ = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("inspect", "say what the file holds and what of it cannot be moved as it is; needs no database"),
+        ("run", "move the file; adds what is missing and changes nothing that is there, however often it is run"),
+        ("verify", "compare the file with what the databases hold now, value for value; changes nothing"),
+    ):
+        command = commands_.add_parser(name, help=text, description=text)
+        command.add_argument("file", type=Path, metavar="FILE", help="the prototype's database; only read")
+        _add_report(command)
+        if name == "run":
+            _add_run_options(command)
+    text = "take back what a run added, but for what was changed since"
+    back = commands_.add_parser("rollback", help=text, description=text)
+    back.add_argument("run", type=int, metavar="RUN", help="the run's number, as its certificate says it")
+    _add_report(back)
+    return root
+
+
+def _add_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--report", type=Path, metavar="PATH", help="write the report there as JSON, and a page beside it as .html"
+    )
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--storage", type=Path, metavar="DIR", help="folder of the prototype's audio files")
+    command.add_argument(
+        "--users", type=Path, metavar="CSV", help="lines of `old id,account id`; an empty old id for ownerless sessions"
+    )
+    command.add_argument(
+        "--issuer", metavar="URL", help="the identity provider of the accounts (default: as the gateway's settings say)"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be moved; write nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""The schema `legacy`: every row of the file, whole, in tables with the columns it had; and what the runs did.
+
+Columns have PostgreSQL's types. Where a value was written in another way than its type shows, as a date that was text
+or a column nobody knows, `_raw` holds it exactly, so that each row can be read back as it was.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from migration.homes import Batch, Context, StoredAudio, session_id
+from migration.legacy_tables import TABLES, Kind, LegacyTable
+from migration.postgres import Connection
+from migration.source import PresentTable, Rows, quoted
+from migration.values import canonical, instant, milliseconds
+
+_TYPES: dict[Kind, str] = {
+    "text": "text",
+    "integer": "bigint",
+    "real": "double precision",
+    "boolean": "boolean",
+    "instant": "timestamptz",
+}
+OWN = ("_rowid", "_run", "_raw")
+
+_BOOKS = """
+    CREATE TABLE IF NOT EXISTS legacy.run (
+        id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+        tool_version text NOT NULL,
+        source_sha256 text NOT NULL,
+        mapping text NOT NULL,
+        issuer text NOT NULL,
+        state text NOT NULL DEFAULT 'running',
+        started_at timestamptz NOT NULL DEFAULT now(),
+        finished_at timestamptz,
+        certificate text);
+    CREATE TABLE IF NOT EXISTS legacy.quarantine (
+        table_name text NOT NULL,
+        source_rowid bigint NOT NULL,
+        row_sha256 text NOT NULL,
+        reason text NOT NULL,
+        column_name text NOT NULL,
+        row_json text NOT NULL,
+        run bigint NOT NULL,
+        PRIMARY KEY (table_name, row_sha256, source_rowid));
+    CREATE TABLE IF NOT EXISTS legacy.other_row (
+        table_name text NOT NULL,
+        row_sha256 text NOT NULL,
+        copy integer NOT NULL,
+        row_json text NOT NULL,
+        run bigint NOT NULL,
+        PRIMARY KEY (table_name, row_sha256, copy));
+    CREATE TABLE IF NOT EXISTS legacy.conflict (
+        table_name text NOT NULL,
+        row_key text NOT NULL,
+        run bigint NOT NULL,
+        PRIMARY KEY (table_name, row_key));
+    CREATE TABLE IF NOT EXISTS legacy.audio_file (
+        session_id text PRIMARY KEY,
+        outcome text NOT NULL,
+        audio_key text,
+        duration_ms integer,
+        loudness_lufs double precision,
+        true_peak_dbtp double precision,
+        size_bytes integer,
+        sha256 text,
+        engine text,
+        segments jsonb,
+        generated_at timestamptz,
+        run bigint NOT NULL);
+"""
+
+_STORED = """
+    SELECT session_id, audio_key, duration_ms, loudness_lufs, true_peak_dbtp, size_bytes, sha256, engine, segments,
+        generated_at
+    FROM legacy.audio_file WHERE session_id = ANY($1::text[]) AND outcome = 'stored'
+"""
+
+
+async def make_tables(legacy: Connection) -> None:
+    """Makes what is missing. The schema itself is an operator's to make, unless this role may."""
+    if await legacy.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = 'legacy'") is None:
+        await legacy.execute("CREATE SCHEMA legacy")
+    await legacy.execute(_BOOKS + "".join(map(_table_sql, TABLES)))
+
+
+async def exists(legacy: Connection) -> bool:
+    """Whether anything was ever moved."""
+    return await legacy.fetchval("SELECT to_regclass('legacy.run')") is not None
+
+
+def _table_sql(table: LegacyTable) -> str:
+    columns = [f"{quoted(column.name)} {_TYPES[column.kind]}" for column in table.columns]
+    columns += ['"_rowid" bigint NOT NULL', '"_run" bigint NOT NULL', '"_raw" text']
+    return (
+        f"CREATE TABLE IF NOT EXISTS legacy.{quoted(table.name)}"
+        f" ({', '.join(columns)}, PRIMARY KEY ({quoted(table.key)}));\n"
+    )
+
+
+class Archive:
+    """Reads and writes the archived rows."""
+
+    def __init__(self, legacy: Connection) -> None:
+        self.legacy = legacy
+
+    async def empty(self, table: PresentTable) -> bool:
+        query = f"SELECT NOT EXISTS (SELECT 1 FROM legacy.{quoted(table.name)})"
+        return bool(await self.legacy.fetchval(query))
+
+    async def known(self, table: PresentTable, keys: Sequence[Any]) -> set[str]:
+        """Which of these rows are archived."""
+        key = quoted(table.legacy.key)
+        found = await self.legacy.fetch(
+            f"SELECT {key} FROM legacy.{quoted(table.name)} WHERE {key} = ANY($1::text[])", list(keys)
+        )
+        return {row[0] for row in found}
+
+    async def add(self, rows: Rows, run: int) -> None:
+        """Rows that are not archived yet."""
+        names = rows.table.columns
+        columns = [_typed(rows, name) for name in names]
+        own = (rows.rowids, (run,) * len(rows), _raw(rows))
+        await self.legacy.copy_records_to_table(
+            rows.table.name,
+            schema_name="legacy",
+            columns=[*names, *OWN],
+            records=zip(*columns, *own, strict=True),
+        )
+
+    async def with_audio(self, context: Context, batch: Batch) -> Context:
+        """The context with the stored files of the batch's sessions."""
+        if "Session" not in batch:
+            return context
+        ids = [session_id(key) for key in batch["Session"].keys]
+        found = await self.legacy.fetch(_STORED, ids)
+        return replace(context, audio={row[0]: StoredAudio(*row[1:]) for row in map(tuple, found)})
+
+    async def exact(self, table: PresentTable, keys: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+        """The archived rows as they were in the file, by key."""
+        listed = ", ".join(map(quoted, (*table.columns, "_raw")))
+        key = quoted(table.legacy.key)
+        found = await self.legacy.fetch(
+            f"SELECT {listed} FROM legacy.{quoted(table.name)} WHERE {key} = ANY($1::text[])", list(keys)
+        )
+        if not found:
+            return {}
+        *columns, raws = zip(*found, strict=True)
+        read = [_as_stored(table, name, values) for name, values in zip(table.columns, columns, strict=True)]
+        extra: list[list[Any]] = [[None] * len(found) for _ in table.extra]
+        for place, raw in enumerate(raws):
+            if raw is not None:
+                _put_back(table, json.loads(raw), [*read, *extra], place)
+        return {row[table.columns.index(table.legacy.key)]: row for row in zip(*read, *extra, strict=True)}
+
+
+def _typed(rows: Rows, name: str) -> Iterable[Any]:
+    kind = rows.table.legacy.column(name).kind
+    values = rows.columns[name]
+    if kind == "instant":
+        return [None if value is None else instant(value) for value in values]
+    if kind == "boolean":
+        return [None if value is None else value == 1 for value in values]
+    return values
+
+
+def _as_stored(table: PresentTable, name: str, values: Sequence[Any]) -> list[Any]:
+    kind = table.legacy.column(name).kind
+    if kind == "instant":
+        return [None if value is None else milliseconds(value) for value in values]
+    if kind == "boolean":
+        return [None if value is None else int(value) for value in values]
+    return list(values)
+
+
+def _raw(rows: Rows) -> Sequence[str | None]:
+    """What the typed columns do not say: dates that were text, and the columns nobody knows."""
+    instants = [column.name for column in rows.table.legacy.columns if column.kind == "instant"]
+    odd = [name for name in instants if any(type(value) is str for value in rows.columns.get(name, ()))]
+    if not odd and not rows.table.extra:
+        return (None,) * len(rows)
+    found: list[dict[str, Any]] = [{} for _ in rows.rowids]
+    for name in odd:
+        for place, value in enumerate(rows.columns[name]):
+            if type(value) is str:
+                found[place][name] = value
+    for name in rows.table.extra:
+        for place, value in enumerate(rows.columns[name]):
+            found[place][name] = value
+    return [canonical(raw) if raw else None for raw in found]
+
+
+def _put_back(table: PresentTable, raw: dict[str, Any], columns: Sequence[list[Any]], place: int) -> None:
+    names = (*table.columns, *table.extra)
+    for name, value in raw.items():
+        if name in names:
+            columns[names.index(name)][place] = value

@@ -1,0 +1,175 @@
+"""The four commands: what each reads, does and certifies."""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from common.clock import utc_now
+from migration import archive, postgres, runs
+from migration.accounts import LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
+from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
+from migration.findings import Findings, judge
+from migration.homes import HOMES, Context
+from migration.moving import Mover, Run
+from migration.postgres import Schemas
+from migration.progress import Progress
+from migration.proving import Prover
+from migration.settings import Databases
+from migration.snapshot import Snapshot, snapshot
+from migration.source import Source, opened
+
+
+class NotReady(Exception):
+    """Something has to be done first; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for."""
+
+    file: Path
+    storage: Path | None = None
+    users: Path | None = None
+    issuer: str | None = None
+    dry: bool = False
+
+
+def inspect(options: Options, progress: Progress) -> dict[str, Any]:
+    """What the file holds and what would go to the quarantine. Touches no database."""
+    started_at = utc_now()
+    with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        findings = judge(source, progress)
+        return {
+            "command": "inspect",
+            "startedAt": started_at.isoformat(),
+            "finishedAt": utc_now().isoformat(),
+            "source": describe_source(shot, source),
+            "tables": [
+                {"table": table.name, "rows": table.rows, "quarantined": findings.count(table)}
+                for table in source.in_order
+            ],
+            "quarantine": describe_quarantine(findings),
+        }
+
+
+async def run(options: Options, progress: Progress) -> dict[str, Any]:
+    """Moves the file, looks at both ends, and certifies what it saw."""
+    with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        accounts = _accounts(options, source)
+        findings = judge(source, progress)
+        async with postgres.opened(Databases()) as schemas:
+            await _require_tables(schemas)
+            if options.dry:
+                return await _rehearse(shot, source, findings, schemas, accounts, progress)
+            await archive.make_tables(schemas.legacy)
+            this = await runs.begin(schemas.legacy, shot.sha256, accounts)
+            context = Context(accounts, this.started_at)
+            await Mover(source, findings, schemas, context, this, progress).move_all()
+            certificate = await _certify("run", this.started_at, this.id, shot, source, findings, schemas, context, progress)
+            await runs.finish(schemas.legacy, this, certificate)
+            return certificate
+
+
+async def _rehearse(
+    shot: Snapshot,
+    source: Source,
+    findings: Findings,
+    schemas: Schemas,
+    accounts: Accounts,
+    progress: Progress,
+) -> dict[str, Any]:
+    started_at = utc_now()
+    mover = Mover(source, findings, schemas, Context(accounts, started_at), Run(0, started_at), progress, dry=True)
+    would = await mover.move_all()
+    return {
+        "command": "run --dry-run",
+        "complete": would.conflicts == 0,
+        "startedAt": started_at.isoformat(),
+        "finishedAt": utc_now().isoformat(),
+        "source": describe_source(shot, source),
+        "quarantine": describe_quarantine(findings),
+        "accounts": describe_accounts(accounts, source),
+        "wouldMove": would.by_table,
+        "conflicts": would.conflicts,
+    }
+
+
+async def verify(options: Options, progress: Progress) -> dict[str, Any]:
+    """Looks at both ends again, by the rules of the last run. Changes nothing."""
+    started_at = utc_now()
+    with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        findings = judge(source, progress)
+        async with postgres.opened(Databases()) as schemas:
+            rules = await runs.latest_rules(schemas.legacy) if await archive.exists(schemas.legacy) else None
+            if rules is None:
+                raise NotReady("nothing has been moved here yet")
+            context = Context(_by_rules(source, *rules), started_at)
+            return await _certify("verify", started_at, None, shot, source, findings, schemas, context, progress)
+
+
+async def _certify(
+    what: str,
+    started_at: datetime,
+    run_id: int | None,
+    shot: Snapshot,
+    source: Source,
+    findings: Findings,
+    schemas: Schemas,
+    context: Context,
+    progress: Progress,
+) -> dict[str, Any]:
+    proof = await Prover(source, findings, schemas, context, progress).prove()
+    parts = {
+        "source": describe_source(shot, source),
+        "accounts": describe_accounts(context.accounts, source),
+        "quarantine": describe_quarantine(findings),
+        "audio": {"counts": {}},
+    }
+    times = {"startedAt": started_at, "finishedAt": utc_now()}
+    return certify(what, times, run_id, parts, proof)
+
+
+def _accounts(options: Options, source: Source) -> Accounts:
+    mapping = read_mapping(options.users) if options.users else {}
+    present = _user_ids(source, mapping)
+    for old_id in mapping:
+        if old_id and old_id not in present:
+            raise BadMapping(f"{options.users and options.users.name}: one of the old ids is no user of this file")
+    return Accounts(mapping, options.issuer or _issuer_of_environment(), leading_ids(mapping, present))
+
+
+def _by_rules(source: Source, mapping: Mapping[str, str], issuer: str) -> Accounts:
+    return Accounts(mapping, issuer, leading_ids(mapping, _user_ids(source, mapping)))
+
+
+def _user_ids(source: Source, mapping: Mapping[str, str]) -> frozenset[str]:
+    """Which of the ids the mapping names are users of this file."""
+    if "User" not in source.tables:
+        return frozenset()
+    named = {*mapping, *mapping.values()}
+    found = (source.connection.execute("SELECT id FROM User WHERE id = ?", (one,)).fetchone() for one in named)
+    return frozenset(row[0] for row in found if row)
+
+
+def _issuer_of_environment() -> str:
+    """What the gateway takes for the issuer by the same variables."""
+    listed = os.environ.get("CLERK_ISSUERS", "").split(",")[0].strip()
+    if listed:
+        return listed
+    try:
+        host = base64.b64decode(os.environ.get("CLERK_PUBLISHABLE_KEY", "").rpartition("_")[2]).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise NotReady("CLERK_PUBLISHABLE_KEY cannot be read; name the issuer with --issuer") from error
+    return f"https://{host.rstrip('$')}" if host else LEGACY_ISSUER
+
+
+async def _require_tables(schemas: Schemas) -> None:
+    for home in (home for homes in HOMES.values() for home in homes):
+        table = home.table
+        if await schemas.of(table).fetchval("SELECT to_regclass($1)", table.full_name) is None:
+            raise NotReady(f"{table.full_name} is not there: run `python -m {table.schema} migrate` first")

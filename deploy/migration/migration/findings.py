@@ -1,0 +1,156 @@
+"""Which rows cannot be held exactly, and why. They go whole into the quarantine; all the others are clean.
+
+Single values are looked at first, then what only shows among rows: keys that are there twice, parents that are not
+there. Parents are judged before those that refer to them, so that what belongs to a row in quarantine goes with it.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from migration.legacy_tables import Reference
+from migration.progress import Progress
+from migration.source import PresentTable, Source, quoted
+from migration.values import faults
+
+LONGEST_KEY = 2000
+"""In bytes. PostgreSQL's indexes take a little more."""
+_SMALLEST, _LARGEST = -(2**31), 2**31 - 1
+JUDGED = "EXISTS (SELECT 1 FROM temp.finding f WHERE f.tbl = '{table}' AND f.rid = {row}.rowid)"
+_MAKE = "CREATE TEMP TABLE finding (tbl TEXT, rid INTEGER, reason TEXT, col TEXT, PRIMARY KEY (tbl, rid)) WITHOUT ROWID"
+_NOTE = "INSERT OR IGNORE INTO temp.finding VALUES (?, ?, ?, ?)"
+
+_RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "Session": (
+        ("unknown source", "source", "t.source NOT IN ('catalog', 'user', 'generated')"),
+        (
+            "keys that differ in case only",
+            "id",
+            "lower(t.id) IN (SELECT lower(id) FROM Session GROUP BY lower(id) HAVING count(*) > 1)",
+        ),
+    ),
+    "SessionAffirmation": (
+        ("number too large for its column", "idx", f"t.idx NOT BETWEEN {_SMALLEST} AND {_LARGEST}"),
+    ),
+}
+"""What the services' own tables cannot hold, by table: reason, column, and SQL on the row `t`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row that goes into the quarantine. The row number says which without saying anything of it."""
+
+    table: str
+    rowid: int
+    reason: str
+    column: str
+
+
+class Findings:
+    """What ``judge`` found, kept beside the snapshot."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._sql = source.connection
+
+    def where_clean(self, table: PresentTable) -> str:
+        """The condition, on a row `t`, that nothing is wrong with it."""
+        return "NOT " + JUDGED.format(table=table.name, row="t")
+
+    def where_judged(self, table: PresentTable) -> str:
+        return JUDGED.format(table=table.name, row="t")
+
+    def count(self, table: PresentTable) -> int:
+        (count,) = self._sql.execute("SELECT count(*) FROM temp.finding WHERE tbl = ?", (table.name,)).fetchone()
+        return int(count)
+
+    def by_reason(self) -> dict[str, int]:
+        query = "SELECT reason, count(*) FROM temp.finding GROUP BY reason ORDER BY reason"
+        return dict(self._sql.execute(query).fetchall())
+
+    def within(self, table: PresentTable, first: int, last: int) -> dict[int, Finding]:
+        """What was found in the rows from ``first`` to ``last``, by row."""
+        query = "SELECT tbl, rid, reason, col FROM temp.finding WHERE tbl = ? AND rid BETWEEN ? AND ?"
+        return {row[1]: Finding(*row) for row in self._sql.execute(query, (table.name, first, last))}
+
+    def listed(self, most: int) -> list[Finding]:
+        query = "SELECT tbl, rid, reason, col FROM temp.finding ORDER BY tbl, rid LIMIT ?"
+        return [Finding(*row) for row in self._sql.execute(query, (most,))]
+
+
+def judge(source: Source, progress: Progress) -> Findings:
+    """Looks at every value of every known table."""
+    source.connection.execute(_MAKE)
+    with progress.step("looking at every value") as told:
+        total, done = sum(table.rows for table in source.in_order), 0
+        for table in source.in_order:
+            for rows_seen in _look_at_values(source, table):
+                done += rows_seen
+                told(done, total)
+            _look_among_rows(source, table)
+    return Findings(source)
+
+
+def _look_at_values(source: Source, table: PresentTable) -> Iterator[int]:
+    try:
+        yield from _values(source, table)
+    except sqlite3.OperationalError:  # text that is no UTF-8: from the start again, byte by byte
+        with source.every_byte():
+            yield from _values(source, table)
+
+
+def _values(source: Source, table: PresentTable) -> Iterator[int]:
+    for rows in source.read(table, order="t.rowid"):
+        found = [
+            (table.name, rows.rowids[place], reason, name)
+            for name in table.columns
+            for place, reason in faults(table.legacy.column(name), rows.columns[name])
+        ]
+        source.connection.executemany(_NOTE, found)
+        yield len(rows)
+
+
+def _look_among_rows(source: Source, table: PresentTable) -> None:
+    legacy, name = table.legacy, quoted(table.name)
+    key = quoted(legacy.key)
+    _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
+    for columns in filter(None, ((legacy.key,), legacy.unique)):
+        if set(columns) <= set(table.columns) and not _declared_unique(source, table.name, columns):
+            listed = ", ".join(map(quoted, columns))
+            twice = f"SELECT {listed} FROM {name} GROUP BY {listed} HAVING count(*) > 1"
+            _note(source, table, "key that is there twice", columns[-1], f"({listed}) IN ({twice})")
+    for reason, column, condition in _RULES.get(table.name, ()):
+        if column in table.columns:
+            _note(source, table, reason, column, condition)
+    for reference in legacy.references:
+        if reference.column in table.columns:
+            _look_for_parents(source, table, reference)
+
+
+def _look_for_parents(source: Source, table: PresentTable, reference: Reference) -> None:
+    column, parent_key = f"t.{quoted(reference.column)}", f"p.{quoted(reference.parent_key)}"
+    if reference.table not in source.tables:
+        _note(source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL")
+        return
+    parent = f"SELECT 1 FROM {quoted(reference.table)} p WHERE {parent_key} = {column}"
+    _note(
+        source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL AND NOT EXISTS ({parent})"
+    )
+    if reference.needs:
+        lost = f"EXISTS ({parent} AND {JUDGED.format(table=reference.table, row='p')})"
+        _note(source, table, "parent that is in quarantine", reference.column, lost)
+
+
+def _note(source: Source, table: PresentTable, reason: str, column: str, condition: str) -> None:
+    query = f"SELECT ?, t.rowid, ?, ? FROM {quoted(table.name)} t WHERE {condition}"
+    source.connection.execute(f"INSERT OR IGNORE INTO temp.finding {query}", (table.name, reason, column))
+
+
+def _declared_unique(source: Source, table: str, columns: Sequence[str]) -> bool:
+    """Whether the file itself sees to it, so that nobody has to count."""
+    for _, index, unique, _, partial in source.connection.execute(f"PRAGMA index_list({quoted(table)})"):
+        if unique and not partial:
+            indexed = [row[2] for row in source.connection.execute(f"PRAGMA index_info({quoted(index)})")]
+            if set(indexed) <= set(columns):
+                return True
+    return False

@@ -1,0 +1,272 @@
+"""What becomes of a row in the services' own tables. Pure: clean rows in, rows of a service's table out.
+
+What a service does not model stays in the archive, which holds every row whole.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+from uuid import UUID, uuid5
+
+from common.contracts.media import AudioRequested
+from common.messaging.envelope import Envelope
+from common.observability import current_trace
+from media.commands import hash_of_lines
+from media.schemas import UUID_SHAPE
+from migration.accounts import Accounts
+from migration.service_tables import (
+    JOB,
+    OUTBOX,
+    PREFERENCES,
+    REFRESH,
+    SESSION,
+    SESSION_AUDIO,
+    SESSION_LINE,
+    USER,
+    USER_VALUE,
+    ServiceTable,
+)
+from migration.source import Rows
+from migration.values import instant
+
+Batch = Mapping[str, Rows]
+"""Rows that are moved together, by the table they are from."""
+Row = tuple[Any, ...]
+
+_UUID = re.compile(UUID_SHAPE)
+_PLACEHOLDER_DOMAINS = ("clerk.dev", "example.com")
+_CAUSE = ("reconcile", "moved from the prototype: what was paid for is asked of the provider")
+_OURS = UUID("5e2c7a30-6f5d-4c1e-9a53-0a1c8b1f7d42")
+"""The namespace of ids that follow from a session's."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAudio:
+    """A session's file in the new layout, and what was measured on it. ``segments`` is JSON as PostgreSQL writes it."""
+
+    key: str
+    duration_ms: int
+    loudness_lufs: float
+    true_peak_dbtp: float
+    size: int
+    sha256: str
+    engine: str
+    segments: str
+    generated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a row's new form follows from beside the row; ``audio`` by the session's new id."""
+
+    accounts: Accounts
+    now: datetime
+    audio: Mapping[str, StoredAudio] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A service's table and how its rows follow from a batch: one for each row of ``source``, None where it has none.
+
+    What is ``proved`` stays as it was moved until its owner changes it. The rest is work handed to a service, which
+    is gone when it is done.
+    """
+
+    table: ServiceTable
+    source: str
+    rows_of: Callable[[Batch, Context], Sequence[Row | None]]
+    proved: bool = True
+
+
+def session_id(old_id: str) -> str:
+    """As the service looks for it: it takes ids in any case, and asks for them in lower case."""
+    return old_id.lower() if _UUID.fullmatch(old_id) else old_id
+
+
+def is_placeholder(email: str, user_id: str) -> bool:
+    """Whether the prototype made the address up from the id, as it knew none."""
+    local, _, domain = email.rpartition("@")
+    return domain in _PLACEHOLDER_DOMAINS and user_id in local
+
+
+def _instants(values: Sequence[Any]) -> list[Any]:
+    return [None if value is None else instant(value) for value in values]
+
+
+def _users(batch: Batch, context: Context) -> list[Row | None]:
+    rows, accounts = batch["User"], context.accounts
+    read = zip(
+        rows.column("id"),
+        rows.column("email"),
+        rows.column("struggle"),
+        _instants(rows.column("createdAt")),
+        _instants(rows.column("updatedAt")),
+        strict=True,
+    )
+    found: list[Row | None] = []
+    for old_id, email, struggle, created_at, updated_at in read:
+        account = accounts.of(old_id)
+        known = None if is_placeholder(email, old_id) else email
+        row = (account, accounts.issuer_of(account), known, struggle, 1, created_at, updated_at)
+        found.append(row if accounts.leads(old_id) else None)
+    return found
+
+
+def _readings(batch: Batch, context: Context) -> list[Row | None]:
+    """What an account has paid for is asked of the provider, whatever the prototype thought."""
+    accounts = context.accounts
+    due_at = context.now
+    return [
+        (accounts.of(old_id), due_at, 1, 0, 0, *_CAUSE) if accounts.is_account(old_id) else None
+        for old_id in batch["User"].keys
+    ]
+
+
+def _early_readings(batch: Batch, context: Context) -> list[Row | None]:
+    """Who the prototype took for a customer is read before all others."""
+    due_at = context.now - timedelta(hours=1)
+    return [(context.accounts.of(old_id), due_at, 1, 0, 0, *_CAUSE) for old_id in batch["EntitlementState"].keys]
+
+
+def _user_values(batch: Batch, context: Context) -> list[Row]:
+    """SQLite counts rows in the order they came in: that is where the user put them."""
+    rows = batch["UserValue"]
+    return list(
+        zip(
+            rows.column("id"),
+            map(context.accounts.of, rows.column("userId")),
+            rows.column("valueId"),
+            rows.column("valueText"),
+            rows.column("rank"),
+            rows.rowids,
+            _instants(rows.column("createdAt")),
+            _instants(rows.column("updatedAt")),
+            strict=True,
+        )
+    )
+
+
+def _preferences(batch: Batch, context: Context) -> list[Row | None]:
+    rows, accounts = batch["Preferences"], context.accounts
+    found = zip(
+        map(accounts.of, rows.keys),
+        rows.column("schemaVersion"),
+        rows.column("json"),
+        _instants(rows.column("createdAt")),
+        _instants(rows.column("updatedAt")),
+        strict=True,
+    )
+    return [row if accounts.leads(old_id) else None for old_id, row in zip(rows.keys, found, strict=True)]
+
+
+def _lines(batch: Batch) -> dict[str, list[str]]:
+    lines = batch.get("SessionAffirmation")
+    if lines is None:
+        return {}
+    pairs = zip(lines.column("sessionId"), lines.column("text"), strict=True)
+    return {key: [text for _, text in group] for key, group in groupby(pairs, key=lambda pair: pair[0])}
+
+
+def _sessions(batch: Batch, context: Context) -> list[Row]:
+    rows, lines = batch["Session"], _lines(batch)
+    ids = [session_id(key) for key in rows.keys]
+    versions = [2 if _to_render(key, lines, context) else 1 for key in rows.keys]
+    return list(
+        zip(
+            ids,
+            map(context.accounts.owner, rows.column("ownerUserId"), rows.column("source")),
+            rows.column("source"),
+            rows.column("title"),
+            rows.column("goalTag"),
+            rows.column("voiceId"),
+            rows.column("frequencyHz"),
+            rows.column("brainwaveState"),
+            rows.column("solfeggioHz"),
+            [hash_of_lines(lines.get(key, ())) for key in rows.keys],
+            versions,
+            _instants(rows.column("createdAt")),
+            _instants(rows.column("updatedAt")),
+            strict=True,
+        )
+    )
+
+
+def _session_lines(batch: Batch, _: Context) -> list[Row]:
+    rows = batch.get("SessionAffirmation")
+    if rows is None:
+        return []
+    return list(zip(map(session_id, rows.column("sessionId")), rows.column("idx"), rows.column("text"), strict=True))
+
+
+def _session_audio(batch: Batch, context: Context) -> list[Row | None]:
+    lines = _lines(batch)
+    found: list[Row | None] = []
+    for key in batch["Session"].keys:
+        audio = context.audio.get(session_id(key))
+        name, *measured = astuple(audio) if audio else (None,)
+        found.append((session_id(key), name, hash_of_lines(lines.get(key, ())), *measured) if audio else None)
+    return found
+
+
+def _to_render(key: str, lines: Mapping[str, list[str]], context: Context) -> bool:
+    """A session without a file gets one, if it has anything to say."""
+    return key in lines and session_id(key) not in context.audio
+
+
+def _requests(batch: Batch, context: Context) -> list[AudioRequested | None]:
+    lines = _lines(batch)
+    found: list[AudioRequested | None] = []
+    for key, owner, source in zip(
+        batch["Session"].keys, batch["Session"].column("ownerUserId"), batch["Session"].column("source"), strict=True
+    ):
+        request = AudioRequested(
+            job_id=str(uuid5(_OURS, key)),
+            session_id=session_id(key),
+            user_id=context.accounts.owner(owner, source),
+            lines_hash=hash_of_lines(lines.get(key, ())),
+            sequence=2,
+        )
+        found.append(request if _to_render(key, lines, context) else None)
+    return found
+
+
+def _jobs(batch: Batch, context: Context) -> list[Row | None]:
+    now = context.now
+    return [
+        (event.job_id, event.session_id, event.user_id, event.lines_hash, "pending", "waiting", 0, 0, now, now, now)
+        if event
+        else None
+        for event in _requests(batch, context)
+    ]
+
+
+def _messages(batch: Batch, context: Context) -> list[Row | None]:
+    """That a render job was recorded is told as always. Ids follow from the session: told twice it is one message."""
+    found: list[Row | None] = []
+    for event in _requests(batch, context):
+        if event is None:
+            found.append(None)
+            continue
+        envelope = Envelope.of(event, at=context.now, trace=current_trace())
+        envelope = replace(envelope, id=str(uuid5(_OURS, event.job_id)))
+        found.append((envelope.id, envelope.type, envelope.subject, envelope.to_json()))
+    return found
+
+
+HOMES: dict[str, tuple[Home, ...]] = {
+    "EntitlementState": (Home(REFRESH, "EntitlementState", _early_readings, proved=False),),
+    "User": (Home(USER, "User", _users), Home(REFRESH, "User", _readings, proved=False)),
+    "UserValue": (Home(USER_VALUE, "UserValue", _user_values),),
+    "Preferences": (Home(PREFERENCES, "Preferences", _preferences),),
+    "Session": (
+        Home(SESSION, "Session", _sessions),
+        Home(SESSION_LINE, "SessionAffirmation", _session_lines),
+        Home(SESSION_AUDIO, "Session", _session_audio),
+        Home(JOB, "Session", _jobs, proved=False),
+        Home(OUTBOX, "Session", _messages, proved=False),
+    ),
+}
+"""By the table that leads the batch. Parents come first."""

@@ -1,0 +1,173 @@
+"""Moves what is clean to where it belongs, batch by batch, and what is not into the quarantine.
+
+A batch goes to its services first and into the archive last, each in one transaction. So what is archived was moved:
+a run that was killed goes on after the last archived batch, and finds what the unfinished one had already added. What
+is archived is never moved again, whatever became of it since.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from migration import postgres
+from migration.archive import Archive
+from migration.archive import exists as archive_exists
+from migration.batches import batches, leaders
+from migration.findings import Findings
+from migration.homes import HOMES, Batch, Context, Home, Row
+from migration.postgres import Schemas
+from migration.progress import Progress
+from migration.quarantine import quarantined, unknown_rows
+from migration.source import PresentTable, Rows, Source
+from migration.values import canonical
+
+_CONFLICT = "INSERT INTO legacy.conflict VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_QUARANTINE = "INSERT INTO legacy.quarantine VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
+_OTHER = "INSERT INTO legacy.other_row VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+_USE = """
+    INSERT INTO media.daily_use AS known (user_id, day, starts, creations)
+    SELECT owner_user_id, $1::date, count(*), count(*) FROM media.session
+    WHERE owner_user_id IS NOT NULL AND created_at >= $1::date AND created_at < $1::date + 1
+    GROUP BY owner_user_id
+    ON CONFLICT (user_id, day) DO UPDATE
+    SET starts = greatest(known.starts, excluded.starts), creations = greatest(known.creations, excluded.creations)
+"""
+"""The prototype counted a user's sessions of the UTC day, whatever they were used for: as much is used up here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is being done, and since when."""
+
+    id: int
+    started_at: datetime
+
+
+@dataclass
+class Moved:
+    """How many rows were added to each table, or would be, and how many found another in their place."""
+
+    by_table: Counter[str] = field(default_factory=Counter)
+    conflicts: int = 0
+
+
+class Mover:
+    """Moves one snapshot. ``move_all`` can be repeated; it adds what is missing and changes nothing that is there.
+
+    With ``dry`` it only finds out what it would do.
+    """
+
+    def __init__(
+        self, source: Source, findings: Findings, schemas: Schemas, context: Context, run: Run, progress: Progress,
+        *, dry: bool = False,
+    ) -> None:  # fmt: skip
+        self._source = source
+        self._findings = findings
+        self._schemas = schemas
+        self._context = context
+        self._run = run
+        self._progress = progress
+        self._archive = Archive(schemas.legacy)
+        self._empty: set[str] = set()
+        self._dry = dry
+        self._moved = Moved()
+
+    async def move_all(self) -> Moved:
+        await self._remember_what_is_empty()
+        for leader in leaders(self._source):
+            await self._move(leader)
+        if not self._dry:
+            await self._set_aside()
+            await self._seed_todays_use()
+        return self._moved
+
+    async def _remember_what_is_empty(self) -> None:
+        """Where nothing was, nothing needs to be asked for: the first run is the one that must be quick."""
+        archived = not self._dry or await archive_exists(self._schemas.legacy)
+        for table in self._source.in_order:
+            if not archived or await self._archive.empty(table):
+                self._empty.add(table.name)
+        for home in (home for homes in HOMES.values() for home in homes):
+            if await postgres.is_empty(self._schemas.of(home.table), home.table):
+                self._empty.add(home.table.full_name)
+
+    async def _move(self, leader: PresentTable) -> None:
+        clean, done = leader.rows - self._findings.count(leader), 0
+        with self._progress.step(f"moving {leader.name}") as told:
+            for batch in batches(self._source, self._findings, leader):
+                fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
+                if any(fresh.values()):
+                    await self._move_batch(leader, batch, fresh)
+                done += len(batch[leader.name])
+                told(done, clean)
+
+    async def _fresh(self, rows: Rows) -> Sequence[int]:
+        """Where those stand that are not archived yet."""
+        if rows.table.name in self._empty:
+            return range(len(rows))
+        known = await self._archive.known(rows.table, rows.keys)
+        return [place for place, key in enumerate(rows.keys) if key not in known]
+
+    async def _move_batch(self, leader: PresentTable, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
+        homes = HOMES.get(leader.name, ())
+        context = self._context if self._dry else await self._archive.with_audio(self._context, batch)
+        conflicts: list[tuple[str, str, int]] = []
+        for schema in dict.fromkeys(home.table.schema for home in homes):
+            async with getattr(self._schemas, schema).transaction():
+                for home in (home for home in homes if home.table.schema == schema):
+                    rows = home.rows_of(batch, context)
+                    places = fresh.get(home.source, ())
+                    conflicts += await self._settle(home, [row for p in places if (row := rows[p]) is not None])
+        self._moved.conflicts += len(conflicts)
+        for name, places in fresh.items():
+            self._moved.by_table[f"legacy.{name}"] += len(places)
+        if self._dry:
+            return
+        async with self._schemas.legacy.transaction():
+            await self._schemas.legacy.executemany(_CONFLICT, conflicts)
+            for name, places in fresh.items():
+                if places:
+                    await self._archive.add(batch[name].only(places), self._run.id)
+
+    async def _settle(self, home: Home, rows: Sequence[Row]) -> list[tuple[str, str, int]]:
+        """Adds the rows; those in whose place another one stands already are left out and returned by their key."""
+        table, session = home.table, self._schemas.of(home.table)
+        conflicts = []
+        if home.proved and table.full_name not in self._empty:
+            there = await postgres.present(session, table, rows)
+            settled = table.settled
+            for row in rows:
+                other = there.get(row[: table.key])
+                if other is not None and any(row[place] != other[place] for place in settled):
+                    conflicts.append((table.full_name, canonical(row[: table.key]), self._run.id))
+            rows = [row for row in rows if row[: table.key] not in there]
+        self._moved.by_table[table.full_name] += len(rows)
+        if not self._dry:
+            await postgres.add(session, table, rows)
+        return conflicts
+
+    async def _set_aside(self) -> None:
+        """Rows in quarantine, and rows of tables that nobody knows."""
+        with self._progress.step("setting aside what cannot be moved as it is") as told:
+            done = 0
+            for table in self._source.in_order:
+                for held in quarantined(self._source, self._findings, table):
+                    rows = [(*one.as_row(), self._run.id) for one in held]
+                    await self._schemas.legacy.executemany(_QUARANTINE, rows)
+                    done += len(rows)
+                    told(done, 0)
+            for name in self._source.unknown:
+                done += await self._keep_unknown(name)
+                told(done, 0)
+
+    async def _keep_unknown(self, name: str) -> int:
+        kept = 0
+        for held in unknown_rows(self._source, name):
+            rows = [(name, one.sha256, one.copy, one.row, self._run.id) for one in held]
+            await self._schemas.legacy.executemany(_OTHER, rows)
+            kept += len(rows)
+        return kept
+
+    async def _seed_todays_use(self) -> None:
+        await self._schemas.media.execute(_USE, self._run.started_at.date())

@@ -1,0 +1,109 @@
+"""The services' schemas, each reached as its own role, and the ways a row gets there or is found there again."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from common.db.engine import plain_url
+from migration.service_tables import ServiceTable
+from migration.settings import Databases
+
+Connection = asyncpg.Connection
+STATEMENT_SECONDS = 600
+CONNECT_SECONDS = 10
+LOCK = "migration"
+
+
+class AlreadyRunning(Exception):
+    """Another run holds the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schemas:
+    """A session for each schema, signed in as the role that owns it."""
+
+    identity: Connection
+    billing: Connection
+    media: Connection
+    legacy: Connection
+
+    def of(self, table: ServiceTable) -> Connection:
+        session: Connection = getattr(self, table.schema)
+        return session
+
+
+@asynccontextmanager
+async def opened(databases: Databases) -> AsyncIterator[Schemas]:
+    """One migration at a time. Raises AlreadyRunning, and what asyncpg raises when a database cannot be reached."""
+    async with AsyncExitStack() as stack:
+        sessions = {}
+        for schema, url in databases.urls().items():
+            sessions[schema] = await asyncpg.connect(
+                plain_url(url), timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS
+            )
+            stack.push_async_callback(sessions[schema].close)
+        if not await sessions["legacy"].fetchval("SELECT pg_try_advisory_lock(hashtext($1))", LOCK):
+            raise AlreadyRunning
+        yield Schemas(**sessions)
+
+
+async def is_empty(session: Connection, table: ServiceTable) -> bool:
+    return bool(await session.fetchval(f"SELECT NOT EXISTS (SELECT 1 FROM {table.full_name})"))
+
+
+async def present(
+    session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]
+) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The rows there under the keys of these, by key."""
+    if not rows:
+        return {}
+    listed = ", ".join(f'"{name}"' for name in table.columns)
+    leading = list({row[0] for row in rows})
+    found = await session.fetch(
+        f'SELECT {listed} FROM {table.full_name} WHERE "{table.columns[0]}" = ANY($1::text[])', leading
+    )
+    return {tuple(row[: table.key]): tuple(row) for row in map(tuple, found)}
+
+
+async def add(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Adds rows; one that somebody added meanwhile, or whose parent somebody removed, is left to them."""
+    if not rows:
+        return
+    try:
+        async with session.transaction():
+            await session.copy_records_to_table(
+                table.name, schema_name=table.schema, columns=table.columns, records=rows
+            )
+    except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError):
+        await _add_what_fits(session, table, rows)
+
+
+async def _add_what_fits(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:
+    listed = ", ".join(f'"{name}"' for name in table.columns)
+    arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(table.types, start=1))
+    fits = ""
+    if table.parent:
+        column, parent = table.parent
+        fits = f'WHERE EXISTS (SELECT 1 FROM {table.schema}."{parent}" p WHERE p.id = n."{column}")'
+    columns = [list(values) for values in zip(*rows, strict=True)]
+    await session.execute(
+        f"INSERT INTO {table.full_name} ({listed}) SELECT {listed} FROM unnest({arrays}) AS n ({listed}) {fits}"
+        " ON CONFLICT DO NOTHING",
+        *columns,
+    )
+
+
+async def remove(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Removes rows by their keys; how many there were."""
+    if not rows:
+        return 0
+    keys = [list(values) for values in zip(*(row[: table.key] for row in rows), strict=True)]
+    names = ", ".join(f'"{name}"' for name in table.columns[: table.key])
+    arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(table.types[: table.key], start=1))
+    done = await session.execute(
+        f"DELETE FROM {table.full_name} WHERE ({names}) IN (SELECT * FROM unnest({arrays}))", *keys
+    )
+    return int(done.rpartition(" ")[2])

@@ -1,0 +1,84 @@
+"""The services' tables that rows are moved to: their columns as this tool writes them, and what rows are known by."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTable:
+    """A table of a service. ``types`` are PostgreSQL's, in the order of the columns; ``key`` columns come first.
+
+    ``settled`` columns stay as they were moved until their owner changes them: these are compared. The others a service
+    counts on by itself.
+    """
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    key: int = 1
+    unsettled: tuple[str, ...] = ()
+    parent: tuple[str, str] | None = None
+    """The column that must find its parent, and the parent's table in the same schema."""
+
+    @property
+    def full_name(self) -> str:
+        return f'{self.schema}."{self.name}"'
+
+    @property
+    def settled(self) -> list[int]:
+        return [place for place, name in enumerate(self.columns) if name not in self.unsettled]
+
+
+def _service_table(schema: str, name: str, columns: str, **more: Any) -> ServiceTable:
+    pairs = [word.partition(":") for word in columns.split()]
+    kinds = {"": "text", "at": "timestamptz", "int": "bigint", "float": "double precision"}
+    types = tuple(kinds.get(kind, kind) for _, _, kind in pairs)
+    return ServiceTable(schema, name, tuple(name for name, _, _ in pairs), types, **more)
+
+
+USER = _service_table(
+    "identity", "user", "id issuer email struggle version:int created_at:at updated_at:at", unsettled=("version",)
+)
+USER_VALUE = _service_table(
+    "identity",
+    "user_value",
+    "id user_id value_id value_text rank:int position:int created_at:at updated_at:at",
+    parent=("user_id", "user"),
+)
+PREFERENCES = _service_table(
+    "identity",
+    "preferences",
+    "user_id schema_version:int document created_at:at updated_at:at",
+    parent=("user_id", "user"),
+)
+SESSION = _service_table(
+    "media",
+    "session",
+    "id owner_user_id source title goal_tag voice_id frequency_hz:float brainwave_state solfeggio_hz:float lines_hash"
+    " version:integer created_at:at updated_at:at",
+    unsettled=("version",),
+)
+SESSION_LINE = _service_table(
+    "media", "session_line", "session_id position:integer text", key=2, parent=("session_id", "session")
+)
+SESSION_AUDIO = _service_table(
+    "media",
+    "session_audio",
+    "session_id audio_key lines_hash duration_ms:integer loudness_lufs:float true_peak_dbtp:float size_bytes:integer"
+    " sha256 engine segments:jsonb generated_at:at",
+    parent=("session_id", "session"),
+)
+REFRESH = _service_table(
+    "billing",
+    "refresh",
+    "user_id due_at:at version:int attempts:integer readings_again:integer cause_kind cause",
+)
+JOB = _service_table(
+    "media",
+    "job",
+    "id session_id user_id lines_hash status stage percent:integer attempts:integer available_at:at created_at:at"
+    " updated_at:at",
+    parent=("session_id", "session"),
+)
+OUTBOX = _service_table("media", "outbox", "message_id:uuid type subject body")

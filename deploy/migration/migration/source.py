@@ -1,0 +1,172 @@
+"""The snapshot's tables, and their rows as batches of columns."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from migration.legacy_tables import BY_NAME, TABLES, LegacyTable
+from migration.values import canonical, read_text
+
+BATCH_ROWS = 5000
+BATCH_BYTES = 8 << 20
+_FETCH = 50
+BOOKKEEPING = "_prisma_migrations"
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class PresentTable:
+    """A known table as this file has it."""
+
+    legacy: LegacyTable
+    columns: tuple[str, ...]
+    """Those that are known, in the order of the description."""
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    rows: int
+
+    @property
+    def name(self) -> str:
+        return self.legacy.name
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of one table, column by column; ``rowids`` are SQLite's own numbers for them."""
+
+    table: PresentTable
+    rowids: tuple[int, ...]
+    columns: dict[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.rowids)
+
+    @property
+    def keys(self) -> Sequence[Any]:
+        return self.columns[self.table.legacy.key]
+
+    def column(self, name: str) -> Sequence[Any]:
+        """A known column; all NULL when this file does not have it yet."""
+        return self.columns.get(name) or (None,) * len(self)
+
+    @cached_property
+    def exact(self) -> list[tuple[Any, ...]]:
+        """Each row as it is digested: the known columns this file has, then those nobody knows."""
+        return list(zip(*(self.columns[name] for name in (*self.table.columns, *self.table.extra)), strict=True))
+
+    def only(self, places: Sequence[int]) -> "Rows":
+        """The rows at these places."""
+        if len(places) == len(self):
+            return self
+        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
+        return Rows(self.table, tuple(self.rowids[place] for place in places), columns)
+
+
+class Source:
+    """A snapshot, opened for reading. Temporary tables hold what is found out about it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        self.tables = {name: self._present(BY_NAME[name]) for name in names if self._is_known(name)}
+        self.unknown = sorted(name for name in names if name not in self.tables and not name.startswith("sqlite_"))
+
+    @property
+    def in_order(self) -> list[PresentTable]:
+        """Parents before those that refer to them."""
+        return [self.tables[table.name] for table in TABLES if table.name in self.tables]
+
+    @property
+    def missing(self) -> list[str]:
+        return [table.name for table in TABLES if table.name not in self.tables]
+
+    def migrations_applied(self) -> int:
+        """How many of the prototype's own migrations made this file; 0 when it does not say."""
+        if BOOKKEEPING not in self.unknown:
+            return 0
+        (count,) = self.connection.execute(f"SELECT count(*) FROM {quoted(BOOKKEEPING)}").fetchone()
+        return int(count)
+
+    def read(self, table: PresentTable, where: str = "", order: str = "", values: Sequence[Any] = ()) -> Iterator[Rows]:
+        """The table's rows in batches that fit in memory. ``where`` and ``order`` are SQL on the table named `t`."""
+        names = (*table.columns, *table.extra)
+        listed = "".join(f", t.{quoted(name)}" for name in names)
+        query = f"SELECT t.rowid{listed} FROM {quoted(table.name)} t"
+        cursor = self.connection.execute(f"{query} {where and f'WHERE {where}'} {order and f'ORDER BY {order}'}", values)
+        for batch in _batches(cursor):
+            rowids, *columns = zip(*batch, strict=True)
+            yield Rows(table, rowids, dict(zip(names, columns, strict=True)))
+
+    def read_unknown(self, name: str) -> Iterator[list[str]]:
+        """The rows of a table nobody knows, each as one canonical text, in the order of these texts per batch."""
+        cursor = self.connection.execute(f"SELECT * FROM {quoted(name)}")
+        names = [column[0] for column in cursor.description]
+        for batch in _batches(cursor):
+            yield [canonical(dict(zip(names, row, strict=True))) for row in batch]
+
+    @contextmanager
+    def every_byte(self) -> Iterator[None]:
+        """Within the block text that is no UTF-8 arrives as BrokenText, more slowly, instead of as an error."""
+        self.connection.text_factory = read_text
+        try:
+            yield
+        finally:
+            self.connection.text_factory = str
+
+    def _is_known(self, name: str) -> bool:
+        return name in BY_NAME and BY_NAME[name].key in self._columns(name) and self._has_rowid(name)
+
+    def _has_rowid(self, name: str) -> bool:
+        try:
+            self.connection.execute(f"SELECT rowid FROM {quoted(name)} LIMIT 1")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+    def _columns(self, name: str) -> list[str]:
+        return [row[1] for row in self.connection.execute(f"PRAGMA table_info({quoted(name)})")]
+
+    def _present(self, legacy: LegacyTable) -> PresentTable:
+        there = self._columns(legacy.name)
+        known = [column.name for column in legacy.columns]
+        (rows,) = self.connection.execute(f"SELECT count(*) FROM {quoted(legacy.name)}").fetchone()
+        return PresentTable(
+            legacy=legacy,
+            columns=tuple(name for name in known if name in there),
+            missing=tuple(name for name in known if name not in there),
+            extra=tuple(name for name in there if name not in known),
+            rows=int(rows),
+        )
+
+
+def _batches(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
+    """At most BATCH_ROWS rows, and not much more than BATCH_BYTES."""
+    batch: list[tuple[Any, ...]] = []
+    size = 0
+    while fetched := cursor.fetchmany(_FETCH):
+        batch += fetched
+        size += sum(len(value) for row in fetched for value in row if type(value) is str or type(value) is bytes)
+        if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def opened(snapshot: Path) -> Iterator[Source]:
+    """The snapshot's tables, for reading; what is found out about them goes to SQLite's own temporary file."""
+    connection = sqlite3.connect(f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("PRAGMA cache_size = -16000")
+        yield Source(connection)
+    finally:
+        connection.close()
