@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from migration.homes import Batch, Context, StoredAudio, session_id
-from migration.legacy_tables import TABLES, Kind, LegacyTable
+from migration.legacy_tables import BY_NAME, TABLES, Kind, LegacyTable
 from migration.postgres import Connection
-from migration.source import PresentTable, Rows, quoted
+from migration.source import BATCH_ROWS, PresentTable, Rows, quoted
 from migration.values import canonical, instant, milliseconds
 
 _TYPES: dict[Kind, str] = {
@@ -139,20 +139,37 @@ class Archive:
 
     async def exact(self, table: PresentTable, keys: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
         """The archived rows as they were in the file, by key."""
-        listed = ", ".join(map(quoted, (*table.columns, "_raw")))
         key = quoted(table.legacy.key)
-        found = await self.legacy.fetch(
-            f"SELECT {listed} FROM legacy.{quoted(table.name)} WHERE {key} = ANY($1::text[])", list(keys)
-        )
+        rows = await self._rows(table, f"WHERE {key} = ANY($1::text[])", list(keys))
+        return dict(zip(rows.keys, rows.exact, strict=True)) if rows else {}
+
+    async def of_run(self, legacy_table: LegacyTable, run: int, after: str | None) -> Rows | None:
+        """The next of the rows a run archived, in some order of their keys; None after the last."""
+        key = quoted(legacy_table.key)
+        where = f"WHERE _run = $1 AND ($2::text IS NULL OR {key} > $2) ORDER BY {key} LIMIT {BATCH_ROWS}"
+        return await self._rows(_whole(legacy_table), where, run, after)
+
+    async def lines_of(self, sessions: Sequence[str]) -> Rows | None:
+        where = 'WHERE "sessionId" = ANY($1::text[]) ORDER BY "sessionId", idx'
+        return await self._rows(_whole(BY_NAME["SessionAffirmation"]), where, list(sessions))
+
+    async def _rows(self, table: PresentTable, where: str, *values: Any) -> Rows | None:
+        listed = ", ".join(map(quoted, (*table.columns, "_rowid", "_raw")))
+        found = await self.legacy.fetch(f"SELECT {listed} FROM legacy.{quoted(table.name)} {where}", *values)
         if not found:
-            return {}
-        *columns, raws = zip(*found, strict=True)
+            return None
+        *columns, rowids, raws = zip(*found, strict=True)
         read = [_as_stored(table, name, values) for name, values in zip(table.columns, columns, strict=True)]
-        extra: list[list[Any]] = [[None] * len(found) for _ in table.extra]
+        read += [[None] * len(found) for _ in table.extra]
         for place, raw in enumerate(raws):
             if raw is not None:
-                _put_back(table, json.loads(raw), [*read, *extra], place)
-        return {row[table.columns.index(table.legacy.key)]: row for row in zip(*read, *extra, strict=True)}
+                _put_back(table, json.loads(raw), read, place)
+        return Rows(table, rowids, dict(zip((*table.columns, *table.extra), read, strict=True)))
+
+
+def _whole(table: LegacyTable) -> PresentTable:
+    """The table with all its columns, as the archive has it."""
+    return PresentTable(table, tuple(column.name for column in table.columns), (), (), 0, 0)
 
 
 def _typed(rows: Rows, name: str) -> Iterable[Any]:

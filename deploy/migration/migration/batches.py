@@ -11,7 +11,7 @@ from migration.homes import Batch
 from migration.legacy_tables import TABLES
 from migration.source import PresentTable, Rows, Source, quoted
 
-SESSIONS_AT_ONCE = 200
+SESSIONS_AT_ONCE = 400
 _FIRST = ("EntitlementState",)
 """Who paid is read at the provider before all others."""
 LEADERS = (*_FIRST, *(table.name for table in TABLES if table.name not in (*_FIRST, "SessionAffirmation")))
@@ -28,7 +28,7 @@ def batches(source: Source, findings: Findings, leader: PresentTable) -> Iterato
         if leader.name == "Session":
             yield from _sessions(source, findings, rows)
         else:
-            yield {leader.name: rows}
+            yield Batch({leader.name: rows})
 
 
 def _sessions(source: Source, findings: Findings, sessions: Rows) -> Iterator[Batch]:
@@ -36,13 +36,13 @@ def _sessions(source: Source, findings: Findings, sessions: Rows) -> Iterator[Ba
         portion = sessions.only(range(start, min(start + SESSIONS_AT_ONCE, len(sessions))))
         lines = source.tables.get("SessionAffirmation")
         if lines is None:
-            yield {"Session": portion}
+            yield Batch({"Session": portion})
             continue
         # clean lines have a clean session, so those between two sessions' keys belong to sessions of this portion
         where = f"t.sessionId BETWEEN ? AND ? AND {findings.where_clean(lines)}"
         order = _by_key("sessionId", "idx")
         found = list(source.read(lines, where, order, (portion.keys[0], portion.keys[-1])))
-        yield {"Session": portion, "SessionAffirmation": _joined(found)} if found else {"Session": portion}
+        yield Batch({"Session": portion} | ({"SessionAffirmation": _joined(found)} if found else {}))
 
 
 def _joined(parts: list[Rows]) -> Rows:

@@ -19,6 +19,7 @@ from migration.moving import Mover, Run
 from migration.postgres import Schemas
 from migration.progress import Progress
 from migration.proving import Prover
+from migration.rollback import undo
 from migration.settings import Databases
 from migration.snapshot import Snapshot, snapshot
 from migration.source import Source, opened
@@ -110,6 +111,14 @@ async def verify(options: Options, progress: Progress) -> dict[str, Any]:
                 raise NotReady("nothing has been moved here yet")
             context = Context(_by_rules(source, *rules), started_at)
             return await _certify("verify", started_at, None, shot, source, findings, schemas, context, progress)
+
+
+async def rollback(run_id: int, progress: Progress) -> dict[str, Any]:
+    """Takes back what the run added, but for what was changed since."""
+    async with postgres.opened(Databases()) as schemas:
+        if not await archive.exists(schemas.legacy):
+            raise NotReady("nothing has been moved here yet")
+        return await undo(schemas, run_id, progress)
 
 
 async def _certify(

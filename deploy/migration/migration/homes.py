@@ -4,9 +4,10 @@ What a service does not model stays in the archive, which holds every row whole.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid5
@@ -32,8 +33,6 @@ from migration.service_tables import (
 from migration.source import Rows
 from migration.values import instant
 
-Batch = Mapping[str, Rows]
-"""Rows that are moved together, by the table they are from."""
 Row = tuple[Any, ...]
 
 _UUID = re.compile(UUID_SHAPE)
@@ -41,6 +40,24 @@ _PLACEHOLDER_DOMAINS = ("clerk.dev", "example.com")
 _CAUSE = ("reconcile", "moved from the prototype: what was paid for is asked of the provider")
 _OURS = UUID("5e2c7a30-6f5d-4c1e-9a53-0a1c8b1f7d42")
 """The namespace of ids that follow from a session's."""
+
+
+class Batch(dict[str, Rows]):
+    """Rows that are moved together, by the table they are from."""
+
+    @cached_property
+    def lines(self) -> dict[str, list[str]]:
+        """What each session says, in order."""
+        rows = self.get("SessionAffirmation")
+        if rows is None:
+            return {}
+        pairs = zip(rows.column("sessionId"), rows.column("text"), strict=True)
+        return {key: [text for _, text in group] for key, group in groupby(pairs, key=lambda pair: pair[0])}
+
+    @cached_property
+    def lines_hashes(self) -> dict[str, str]:
+        """Of each session's lines, as media makes it."""
+        return {key: hash_of_lines(self.lines.get(key, ())) for key in self["Session"].keys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +179,11 @@ def _preferences(batch: Batch, context: Context) -> list[Row | None]:
     return [row if accounts.leads(old_id) else None for old_id, row in zip(rows.keys, found, strict=True)]
 
 
-def _lines(batch: Batch) -> dict[str, list[str]]:
-    lines = batch.get("SessionAffirmation")
-    if lines is None:
-        return {}
-    pairs = zip(lines.column("sessionId"), lines.column("text"), strict=True)
-    return {key: [text for _, text in group] for key, group in groupby(pairs, key=lambda pair: pair[0])}
-
-
 def _sessions(batch: Batch, context: Context) -> list[Row]:
-    rows, lines = batch["Session"], _lines(batch)
-    ids = [session_id(key) for key in rows.keys]
-    versions = [2 if _to_render(key, lines, context) else 1 for key in rows.keys]
+    rows = batch["Session"]
     return list(
         zip(
-            ids,
+            map(session_id, rows.keys),
             map(context.accounts.owner, rows.column("ownerUserId"), rows.column("source")),
             rows.column("source"),
             rows.column("title"),
@@ -185,8 +192,8 @@ def _sessions(batch: Batch, context: Context) -> list[Row]:
             rows.column("frequencyHz"),
             rows.column("brainwaveState"),
             rows.column("solfeggioHz"),
-            [hash_of_lines(lines.get(key, ())) for key in rows.keys],
-            versions,
+            batch.lines_hashes.values(),
+            (2 if _to_render(key, batch, context) else 1 for key in rows.keys),
             _instants(rows.column("createdAt")),
             _instants(rows.column("updatedAt")),
             strict=True,
@@ -202,56 +209,58 @@ def _session_lines(batch: Batch, _: Context) -> list[Row]:
 
 
 def _session_audio(batch: Batch, context: Context) -> list[Row | None]:
-    lines = _lines(batch)
     found: list[Row | None] = []
-    for key in batch["Session"].keys:
+    for key, lines_hash in batch.lines_hashes.items():
         audio = context.audio.get(session_id(key))
         name, *measured = astuple(audio) if audio else (None,)
-        found.append((session_id(key), name, hash_of_lines(lines.get(key, ())), *measured) if audio else None)
+        found.append((session_id(key), name, lines_hash, *measured) if audio else None)
     return found
 
 
-def _to_render(key: str, lines: Mapping[str, list[str]], context: Context) -> bool:
+def _to_render(key: str, batch: Batch, context: Context) -> bool:
     """A session without a file gets one, if it has anything to say."""
-    return key in lines and session_id(key) not in context.audio
+    return key in batch.lines and session_id(key) not in context.audio
 
 
-def _requests(batch: Batch, context: Context) -> list[AudioRequested | None]:
-    lines = _lines(batch)
-    found: list[AudioRequested | None] = []
-    for key, owner, source in zip(
-        batch["Session"].keys, batch["Session"].column("ownerUserId"), batch["Session"].column("source"), strict=True
-    ):
-        request = AudioRequested(
-            job_id=str(uuid5(_OURS, key)),
-            session_id=session_id(key),
-            user_id=context.accounts.owner(owner, source),
-            lines_hash=hash_of_lines(lines.get(key, ())),
-            sequence=2,
-        )
-        found.append(request if _to_render(key, lines, context) else None)
-    return found
+def job_id(key: str) -> str:
+    """Of the job that renders a session: the same however often it is asked for."""
+    return str(uuid5(_OURS, key))
+
+
+def _owners(batch: Batch, context: Context) -> Iterable[tuple[str, str | None]]:
+    rows = batch["Session"]
+    return zip(
+        rows.keys, map(context.accounts.owner, rows.column("ownerUserId"), rows.column("source")), strict=True
+    )
 
 
 def _jobs(batch: Batch, context: Context) -> list[Row | None]:
     now = context.now
+    rest = ("pending", "waiting", 0, 0, now, now, now)
     return [
-        (event.job_id, event.session_id, event.user_id, event.lines_hash, "pending", "waiting", 0, 0, now, now, now)
-        if event
+        (job_id(key), session_id(key), owner, batch.lines_hashes[key], *rest)
+        if _to_render(key, batch, context)
         else None
-        for event in _requests(batch, context)
+        for key, owner in _owners(batch, context)
     ]
 
 
 def _messages(batch: Batch, context: Context) -> list[Row | None]:
     """That a render job was recorded is told as always. Ids follow from the session: told twice it is one message."""
+    trace = current_trace()
     found: list[Row | None] = []
-    for event in _requests(batch, context):
-        if event is None:
+    for key, owner in _owners(batch, context):
+        if not _to_render(key, batch, context):
             found.append(None)
             continue
-        envelope = Envelope.of(event, at=context.now, trace=current_trace())
-        envelope = replace(envelope, id=str(uuid5(_OURS, event.job_id)))
+        event = AudioRequested(
+            job_id=job_id(key),
+            session_id=session_id(key),
+            user_id=owner,
+            lines_hash=batch.lines_hashes[key],
+            sequence=2,
+        )
+        envelope = replace(Envelope.of(event, at=context.now, trace=trace), id=str(uuid5(_OURS, event.job_id)))
         found.append((envelope.id, envelope.type, envelope.subject, envelope.to_json()))
     return found
 

@@ -114,11 +114,14 @@ class Mover:
         context = self._context if self._dry else await self._archive.with_audio(self._context, batch)
         conflicts: list[tuple[str, str, int]] = []
         for schema in dict.fromkeys(home.table.schema for home in homes):
-            async with getattr(self._schemas, schema).transaction():
-                for home in (home for home in homes if home.table.schema == schema):
-                    rows = home.rows_of(batch, context)
-                    places = fresh.get(home.source, ())
-                    conflicts += await self._settle(home, [row for p in places if (row := rows[p]) is not None])
+            chosen = []
+            for home in (home for home in homes if home.table.schema == schema):
+                rows, places = home.rows_of(batch, context), fresh.get(home.source, ())
+                new, taken = await self._without_taken(home, [row for p in places if (row := rows[p]) is not None])
+                chosen.append((home, new))
+                conflicts += taken
+            if not self._dry:
+                await self._add(schema, chosen)
         self._moved.conflicts += len(conflicts)
         for name, places in fresh.items():
             self._moved.by_table[f"legacy.{name}"] += len(places)
@@ -130,22 +133,31 @@ class Mover:
                 if places:
                     await self._archive.add(batch[name].only(places), self._run.id)
 
-    async def _settle(self, home: Home, rows: Sequence[Row]) -> list[tuple[str, str, int]]:
-        """Adds the rows; those in whose place another one stands already are left out and returned by their key."""
+    async def _without_taken(self, home: Home, rows: Sequence[Row]) -> tuple[Sequence[Row], list[tuple[str, str, int]]]:
+        """The rows that are not there yet, and the keys of those in whose place another one stands."""
         table, session = home.table, self._schemas.of(home.table)
         conflicts = []
         if home.proved and table.full_name not in self._empty:
             there = await postgres.present(session, table, rows)
-            settled = table.settled
             for row in rows:
                 other = there.get(row[: table.key])
-                if other is not None and any(row[place] != other[place] for place in settled):
+                if other is not None and any(row[place] != other[place] for place in table.settled):
                     conflicts.append((table.full_name, canonical(row[: table.key]), self._run.id))
             rows = [row for row in rows if row[: table.key] not in there]
         self._moved.by_table[table.full_name] += len(rows)
-        if not self._dry:
-            await postgres.add(session, table, rows)
-        return conflicts
+        return rows, conflicts
+
+    async def _add(self, schema: str, chosen: Sequence[tuple[Home, Sequence[Row]]]) -> None:
+        """In one transaction: nobody sees a session without its lines, or lines without their session."""
+        session = getattr(self._schemas, schema)
+        try:
+            async with session.transaction():
+                for home, rows in chosen:
+                    await postgres.add(session, home.table, rows)
+        except postgres.COLLIDED:
+            async with session.transaction():
+                for home, rows in chosen:
+                    await postgres.add_what_fits(session, home.table, rows)
 
     async def _set_aside(self) -> None:
         """Rows in quarantine, and rows of tables that nobody knows."""

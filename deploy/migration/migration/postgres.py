@@ -15,6 +15,7 @@ Connection = asyncpg.Connection
 STATEMENT_SECONDS = 600
 CONNECT_SECONDS = 10
 LOCK = "migration"
+COLLIDED = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 
 
 class AlreadyRunning(Exception):
@@ -69,19 +70,15 @@ async def present(
 
 
 async def add(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Adds rows quickly. Raises one of COLLIDED when a row is there already or its parent is not."""
+    if rows:
+        await session.copy_records_to_table(table.name, schema_name=table.schema, columns=table.columns, records=rows)
+
+
+async def add_what_fits(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:
     """Adds rows; one that somebody added meanwhile, or whose parent somebody removed, is left to them."""
     if not rows:
         return
-    try:
-        async with session.transaction():
-            await session.copy_records_to_table(
-                table.name, schema_name=table.schema, columns=table.columns, records=rows
-            )
-    except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError):
-        await _add_what_fits(session, table, rows)
-
-
-async def _add_what_fits(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:
     listed = ", ".join(f'"{name}"' for name in table.columns)
     arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(table.types, start=1))
     fits = ""

@@ -13,7 +13,8 @@ from migration.values import canonical, read_text
 
 BATCH_ROWS = 5000
 BATCH_BYTES = 8 << 20
-_FETCH = 50
+MOST_UNMEASURED = 16 << 20
+_FETCH = 20
 BOOKKEEPING = "_prisma_migrations"
 
 
@@ -31,6 +32,8 @@ class PresentTable:
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     rows: int
+    largest: int
+    """The most that a row's texts and blobs hold, in characters and bytes."""
 
     @property
     def name(self) -> str:
@@ -100,7 +103,7 @@ class Source:
         listed = "".join(f", t.{quoted(name)}" for name in names)
         query = f"SELECT t.rowid{listed} FROM {quoted(table.name)} t"
         cursor = self.connection.execute(f"{query} {where and f'WHERE {where}'} {order and f'ORDER BY {order}'}", values)
-        for batch in _batches(cursor):
+        for batch in _batches(cursor, table.largest):
             rowids, *columns = zip(*batch, strict=True)
             yield Rows(table, rowids, dict(zip(names, columns, strict=True)))
 
@@ -108,7 +111,7 @@ class Source:
         """The rows of a table nobody knows, each as one canonical text, in the order of these texts per batch."""
         cursor = self.connection.execute(f"SELECT * FROM {quoted(name)}")
         names = [column[0] for column in cursor.description]
-        for batch in _batches(cursor):
+        for batch in _batches(cursor, MOST_UNMEASURED):
             yield [canonical(dict(zip(names, row, strict=True))) for row in batch]
 
     @contextmanager
@@ -136,18 +139,25 @@ class Source:
     def _present(self, legacy: LegacyTable) -> PresentTable:
         there = self._columns(legacy.name)
         known = [column.name for column in legacy.columns]
-        (rows,) = self.connection.execute(f"SELECT count(*) FROM {quoted(legacy.name)}").fetchone()
+        sizes = " + ".join(f"coalesce(length({quoted(name)}), 0)" for name in there)
+        measured = f"SELECT count(*), coalesce(max({sizes}), 0) FROM {quoted(legacy.name)}"
+        rows, largest = self.connection.execute(measured).fetchone()
         return PresentTable(
             legacy=legacy,
             columns=tuple(name for name in known if name in there),
             missing=tuple(name for name in known if name not in there),
             extra=tuple(name for name in there if name not in known),
             rows=int(rows),
+            largest=int(largest),
         )
 
 
-def _batches(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
-    """At most BATCH_ROWS rows, and not much more than BATCH_BYTES."""
+def _batches(cursor: sqlite3.Cursor, largest: int) -> Iterator[list[tuple[Any, ...]]]:
+    """At most BATCH_ROWS rows, and not much more than BATCH_BYTES. Small rows need not be measured."""
+    if largest * BATCH_ROWS < MOST_UNMEASURED:
+        while fetched := cursor.fetchmany(BATCH_ROWS):
+            yield fetched
+        return
     batch: list[tuple[Any, ...]] = []
     size = 0
     while fetched := cursor.fetchmany(_FETCH):
