@@ -2,3 +2,4 @@
 \getenv identity_password IDENTITY_DATABASE_PASSWORD
 \getenv billing_password BILLING_DATABASE_PASSWORD
 \getenv media_password MEDIA_DATABASE_PASSWORD
+\getenv legacy_password LEGACY_DATABASE_PASSWORD

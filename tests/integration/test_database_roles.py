@@ -12,7 +12,7 @@ import pytest
 from embedded.postgres import find_binaries
 from tests.support.docker_files import REPOSITORY, configuration, demanded
 
-SERVICES = ("identity", "billing", "media")
+SERVICES = ("identity", "billing", "media", "legacy")
 
 
 @pytest.fixture

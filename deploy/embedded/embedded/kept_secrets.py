@@ -10,6 +10,7 @@ _TEXTS = (
     "identity_password",
     "billing_password",
     "media_password",
+    "legacy_password",
     "bus_password",
     "revenuecat_api_key",
     "webhook_authorization",

@@ -61,7 +61,6 @@ def describe_accounts(accounts: Accounts, source: Source) -> dict[str, Any]:
 def certify(
     what: str,
     times: Mapping[str, datetime],
-    run: int | None,
     parts: Mapping[str, Any],
     proof: Proof,
 ) -> dict[str, Any]:
@@ -70,8 +69,8 @@ def certify(
         "version": 1,
         "tool": {"name": "entrain-migration", "version": TOOL_VERSION},
         "command": what,
-        "run": run,
-        "complete": proof.complete,
+        "run": None,
+        "complete": proof.complete and parts["audio"]["intact"],
         "rows": sum(table.rows for table in proof.tables) + sum(rows for rows, _ in proof.unknown.values()),
         **{name: moment.isoformat() for name, moment in times.items()},
         **parts,

@@ -11,6 +11,8 @@ from typing import Any
 
 from common.clock import utc_now
 from migration import archive, postgres, runs
+from migration.audio import AudioMover, Store, prove_files
+from migration.audio_files import AudioFolder
 from migration.accounts import LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
 from migration.findings import Findings, judge
@@ -20,7 +22,7 @@ from migration.postgres import Schemas
 from migration.progress import Progress
 from migration.proving import Prover
 from migration.rollback import undo
-from migration.settings import Databases
+from migration.settings import Databases, bucket_settings
 from migration.snapshot import Snapshot, snapshot
 from migration.source import Source, opened
 
@@ -70,8 +72,10 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
             await archive.make_tables(schemas.legacy)
             this = await runs.begin(schemas.legacy, shot.sha256, accounts)
             context = Context(accounts, this.started_at)
+            await _move_audio(options, source, findings, schemas, this, progress)
             await Mover(source, findings, schemas, context, this, progress).move_all()
-            certificate = await _certify("run", this.started_at, this.id, shot, source, findings, schemas, context, progress)
+            looked = await _certify("run", this.started_at, shot, source, findings, schemas, context, progress)
+            certificate = looked | {"run": this.id}
             await runs.finish(schemas.legacy, this, certificate)
             return certificate
 
@@ -110,7 +114,7 @@ async def verify(options: Options, progress: Progress) -> dict[str, Any]:
             if rules is None:
                 raise NotReady("nothing has been moved here yet")
             context = Context(_by_rules(source, *rules), started_at)
-            return await _certify("verify", started_at, None, shot, source, findings, schemas, context, progress)
+            return await _certify("verify", started_at, shot, source, findings, schemas, context, progress)
 
 
 async def rollback(run_id: int, progress: Progress) -> dict[str, Any]:
@@ -124,7 +128,6 @@ async def rollback(run_id: int, progress: Progress) -> dict[str, Any]:
 async def _certify(
     what: str,
     started_at: datetime,
-    run_id: int | None,
     shot: Snapshot,
     source: Source,
     findings: Findings,
@@ -137,10 +140,31 @@ async def _certify(
         "source": describe_source(shot, source),
         "accounts": describe_accounts(context.accounts, source),
         "quarantine": describe_quarantine(findings),
-        "audio": {"counts": {}},
+        "audio": await _prove_audio(schemas, progress),
     }
     times = {"startedAt": started_at, "finishedAt": utc_now()}
-    return certify(what, times, run_id, parts, proof)
+    return certify(what, times, parts, proof)
+
+
+async def _move_audio(
+    options: Options, source: Source, findings: Findings, schemas: Schemas, run: Run, progress: Progress
+) -> None:
+    settings = bucket_settings()
+    if settings is None:
+        if options.storage:
+            raise NotReady("--storage needs a bucket to bring the files to: set AWS_S3_BUCKET_NAME and its credentials")
+        return
+    folder = AudioFolder(options.storage) if options.storage else None
+    async with Store(settings) as store:
+        await AudioMover(source, findings, schemas.legacy, store, folder, run, progress).move_all()
+
+
+async def _prove_audio(schemas: Schemas, progress: Progress) -> dict[str, Any]:
+    settings = bucket_settings()
+    if settings is None:
+        return await prove_files(schemas, None, progress)
+    async with Store(settings) as store:
+        return await prove_files(schemas, store, progress)
 
 
 def _accounts(options: Options, source: Source) -> Accounts:

@@ -82,13 +82,13 @@ class Rollback:
     async def _undo_batch(self, leader: str, batch: Batch) -> None:
         context = await self._archive.with_audio(self._context, batch)
         changed: set[str] = set()
-        for home in reversed(_homes(leader)):
-            rows = home.rows_of(batch, context)
+        for home in sorted(reversed(_homes(leader)), key=lambda home: not home.proved):
+            rows = zip(batch[home.source].keys, home.rows_of(batch, context), strict=True)
+            pairs = [(key, row) for key, row in rows if row is not None and key not in changed]
             if home.proved:
-                pairs = [pair for pair in zip(batch[home.source].keys, rows, strict=True) if pair[1] is not None]
                 changed |= await self._take_back(home, pairs)
             else:
-                await self._withdraw(home, [row for row in rows if row is not None])
+                await self._withdraw(home, [row for _, row in pairs])
         await self._forget(leader, batch, changed)
 
     async def _take_back(self, home: Home, pairs: Sequence[tuple[str, Row]]) -> set[str]:

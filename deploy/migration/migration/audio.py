@@ -1,0 +1,208 @@
+"""Brings the prototype's files into the new layout, before the sessions that need them.
+
+A file is taken from the folder or from S3, listened to, stored under its session's own prefix with its hash, and noted.
+What is missing, cannot be played or holds a beep instead of words is noted too: that session is rendered anew.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from media.removals import session_prefix
+from media.settings import MediaSettings
+from media.storage import IMMUTABLE, S3Storage
+from migration.audio_files import AudioFolder, S3Place, s3_place
+from migration.findings import Findings
+from migration.homes import session_id
+from migration.moving import Run
+from migration.postgres import Connection, Schemas
+from migration.progress import Progress
+from migration.sound import NotPlayable, is_beep, listen, segments
+from migration.source import Source
+from migration.values import instant
+
+LARGEST_FILE = 256 << 20
+STORED, MISSING, UNPLAYABLE, BEEP = "stored", "missing", "unplayable", "beep"
+LOST = "lost or altered"
+_PORTION = 500
+_NOTE = """
+    INSERT INTO legacy.audio_file VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (session_id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A session's merged file, as the prototype's rows describe it."""
+
+    key: str
+    content_hash: str
+    url: str
+    meta_json: str | None
+    generated_at: datetime
+
+    @property
+    def session_id(self) -> str:
+        return session_id(self.key)
+
+
+class Store:
+    """Our bucket, and the ones that old addresses name, all with the same credentials."""
+
+    def __init__(self, settings: MediaSettings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._buckets: dict[str, S3Storage] = {}
+
+    async def __aenter__(self) -> "Store":
+        self.ours = await self._bucket(self._settings.aws_s3_bucket_name, None)
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._stack.aclose()
+
+    async def get(self, place: S3Place) -> bytes | None:
+        bucket = await self._bucket(place.bucket or self._settings.aws_s3_bucket_name, place.region)
+        return await bucket.get(place.key)
+
+    async def _bucket(self, name: str, region: str | None) -> S3Storage:
+        if name not in self._buckets:
+            moved = {"aws_s3_bucket_name": name}
+            if region and self._settings.aws_endpoint_url_s3 is None:
+                moved["aws_region"] = region
+            self._buckets[name] = await self._stack.enter_async_context(
+                S3Storage(self._settings.model_copy(update=moved))
+            )
+        return self._buckets[name]
+
+
+class AudioMover:
+    """Runs before the sessions are moved; can be cut off and repeated."""
+
+    def __init__(
+        self,
+        source: Source,
+        findings: Findings,
+        legacy: Connection,
+        store: Store,
+        folder: AudioFolder | None,
+        run: Run,
+        progress: Progress,
+    ) -> None:
+        self._source = source
+        self._findings = findings
+        self._legacy = legacy
+        self._store = store
+        self._folder = folder
+        self._run = run
+        self._progress = progress
+
+    async def move_all(self) -> Counter[str]:
+        """How many files had which outcome."""
+        outcomes: Counter[str] = Counter()
+        if not {"Session", "SessionAudio", "AudioAsset"} <= set(self._source.tables):
+            return outcomes
+        beeping = set(self._beeping())
+        total = self._source.tables["SessionAudio"].rows
+        with self._progress.step("moving audio files") as told:
+            for portion in self._wanted():
+                settled = await self._settled(portion)
+                for wanted in portion:
+                    if wanted.session_id not in settled:
+                        outcomes[await self._move(wanted, wanted.key in beeping)] += 1
+                    told(outcomes.total(), total)
+        return outcomes
+
+    def _wanted(self) -> Iterator[list[Wanted]]:
+        clean = [
+            self._findings.where_clean(self._source.tables[name]).replace("t.rowid", f"{row}.rowid")
+            for name, row in (("Session", "s"), ("SessionAudio", "x"), ("AudioAsset", "a"))
+        ]
+        cursor = self._source.connection.execute(
+            "SELECT s.id, a.hash, a.url, a.metaJson, x.generatedAt FROM SessionAudio x"
+            " JOIN Session s ON s.id = x.sessionId JOIN AudioAsset a ON a.id = x.mergedAudioAssetId"
+            f" WHERE {' AND '.join(clean)} ORDER BY s.id"
+        )
+        while rows := cursor.fetchmany(_PORTION):
+            yield [Wanted(*row[:4], instant(row[4])) for row in rows]
+
+    def _beeping(self) -> Iterator[str]:
+        """Sessions that use a cached line which is a beep."""
+        if "SessionAudioAsset" not in self._source.tables:
+            return
+        lines = self._source.connection.execute(
+            "SELECT l.sessionId, c.metaJson FROM SessionAudioAsset l JOIN AudioAsset c ON c.id = l.audioAssetId"
+            " WHERE c.metaJson LIKE '%1500%' AND typeof(c.metaJson) = 'text'"
+        )
+        yield from (key for key, meta in lines if is_beep(meta))
+
+    async def _settled(self, portion: list[Wanted]) -> set[str]:
+        """What this run, before it was cut off, or an earlier one has decided already."""
+        ids, keys = [one.session_id for one in portion], [one.key for one in portion]
+        noted = await self._legacy.fetch("SELECT session_id FROM legacy.audio_file WHERE session_id = ANY($1)", ids)
+        moved = await self._legacy.fetch('SELECT id FROM legacy."Session" WHERE id = ANY($1)', keys)
+        return {row[0] for row in noted} | {session_id(row[0]) for row in moved}
+
+    async def _move(self, wanted: Wanted, beeping: bool) -> str:
+        if beeping:
+            return await self._note(wanted, BEEP)
+        data = await self._find(wanted)
+        if data is None:
+            return await self._note(wanted, MISSING)
+        try:
+            sound = await asyncio.to_thread(listen, data)
+        except NotPlayable:
+            return await self._note(wanted, UNPLAYABLE)
+        if sound.beeps:
+            return await self._note(wanted, BEEP)
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"{session_prefix(wanted.session_id)}{digest}.{sound.ending}"
+        await self._store_once(key, data, digest, sound.content_type)
+        heard = segments(wanted.meta_json, sound)
+        measured = (sound.duration_ms, sound.loudness_lufs, sound.true_peak_dbtp, len(data), digest)
+        return await self._note(wanted, STORED, key, *measured, f"prototype {sound.ending}", heard, wanted.generated_at)
+
+    async def _find(self, wanted: Wanted) -> bytes | None:
+        path = self._folder.find(wanted.url, wanted.content_hash) if self._folder else None
+        if path is not None and path.stat().st_size <= LARGEST_FILE:
+            return await asyncio.to_thread(Path.read_bytes, path)
+        place = s3_place(wanted.url)
+        return await self._store.get(place) if place else None
+
+    async def _store_once(self, key: str, data: bytes, digest: str, content_type: str) -> None:
+        there = await self._store.ours.head(key)
+        if there is None or (there.size, there.sha256) != (len(data), digest):
+            await self._store.ours.put(key, data, content_type=content_type, cache_control=IMMUTABLE)
+
+    async def _note(self, wanted: Wanted, outcome: str, *measured: Any) -> str:
+        filled = measured or (None,) * 9
+        await self._legacy.execute(_NOTE, wanted.session_id, outcome, *filled, self._run.id)
+        return outcome
+
+
+async def prove_files(schemas: Schemas, store: Store | None, progress: Progress) -> dict[str, Any]:
+    """Reads every stored file again and compares its hash; says whose session is rendered anew, and why."""
+    counts: Counter[str] = Counter()
+    lists: dict[str, list[str]] = {}
+    rows = await schemas.legacy.fetch("SELECT session_id, outcome, audio_key, sha256 FROM legacy.audio_file ORDER BY 1")
+    used = "SELECT EXISTS (SELECT 1 FROM media.session_audio WHERE session_id = $1 AND audio_key = $2)"
+    with progress.step("proving audio files") as told:
+        for number, row in enumerate(rows, start=1):
+            outcome = row["outcome"]
+            if outcome == STORED and not await schemas.media.fetchval(used, row["session_id"], row["audio_key"]):
+                outcome = "replaced or removed since"
+            elif outcome == STORED and store is not None:
+                data = await store.ours.get(row["audio_key"])
+                intact = data is not None and hashlib.sha256(data).hexdigest() == row["sha256"]
+                outcome = "stored and read back" if intact else LOST
+            counts[outcome] += 1
+            if not outcome.startswith(STORED):
+                lists.setdefault(outcome, []).append(row["session_id"])
+            told(number, len(rows))
+    return {"counts": dict(counts), "sessions": lists, "intact": not counts[LOST]}

@@ -1,0 +1,353 @@
+"""A whole file, of any generation, to the services and the archive: what arrives, what is proved, what is left alone."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.commands import hash_of_lines
+from migration.accounts import UNOWNED
+from tests.support import legacy_files
+from tests.support.legacy_files import Amounts, execute, fill, insert, make
+from tests.support.legacy_schema import GENERATIONS
+from tests.support.migration import Target, certificate, prepare, source_rows
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DATES = ("createdAt", "updatedAt", "generatedAt", "occurredAt", "renewsAt", "lastCompletedAt", "activatedAt")
+FLAGS = ("isActive", "isTest", "autoFlagged", "lastActionDone")
+
+
+@pytest.fixture
+async def target(database_url: str) -> Target:
+    return await prepare(database_url)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "dev.db"
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return tmp_path / "certificate.json"
+
+
+def as_archived(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of Prisma's, put into PostgreSQL's types by hand."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in DATES and value is not None:
+            found[name] = EPOCH + timedelta(milliseconds=value)
+        elif name in FLAGS and value is not None:
+            found[name] = bool(value)
+        else:
+            found[name] = value
+    found["_rowid"] = found.pop("#")
+    return found
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_a_file_of_any_generation_arrives_whole(
+    generation: int, target: Target, file: Path, report: Path
+) -> None:
+    fill(file, generation=generation)
+
+    ended = target.run("run", file, "--report", report, TZ="America/New_York")
+
+    assert ended.returncode == 0, ended.stderr
+    shown = certificate(report)
+    assert shown["complete"]
+    assert shown["source"]["migrationsApplied"] == generation
+    for table in shown["tables"]:
+        name = table["table"]
+        expected = sorted((as_archived(row) for row in source_rows(file, name)), key=lambda row: row["_rowid"])
+        columns = ", ".join(f'"{column}"' for column in expected[0])
+        archived = await target.rows(f'SELECT {columns} FROM legacy."{name}" ORDER BY _rowid')
+        assert archived == expected, name
+        assert table["rows"] == table["archived"] == len(expected)
+        assert table["fileDigest"] == table["archiveDigest"]
+    assert {home["expectedDigest"] == home["foundDigest"] for home in shown["services"]} == {True}
+    assert report.with_suffix(".html").read_text().count("✓") == len(shown["tables"]) + len(shown["services"])
+
+
+async def test_the_services_find_what_the_prototype_knew(target: Target, file: Path) -> None:
+    fill(file)
+
+    assert target.run("run", file).returncode == 0
+
+    for old in source_rows(file, "Session"):
+        (new,) = await target.rows("SELECT * FROM media.session WHERE id = $1", old["id"])
+        texts = [line["text"] for line in source_rows(file, "SessionAffirmation") if line["sessionId"] == old["id"]]
+        lines = await target.rows("SELECT text FROM media.session_line WHERE session_id = $1 ORDER BY position", old["id"])
+        assert [line["text"] for line in lines] == texts
+        assert new["lines_hash"] == hash_of_lines(texts)
+        assert (new["title"], new["goal_tag"], new["voice_id"]) == (old["title"], old["goalTag"], old["voiceId"])
+        assert new["frequency_hz"] == old["frequencyHz"]
+        assert new["created_at"] == EPOCH + timedelta(milliseconds=old["createdAt"])
+    for old in source_rows(file, "User"):
+        (user,) = await target.rows('SELECT * FROM identity."user" WHERE id = $1', old["id"])
+        assert user["email"] == (None if old["email"].endswith("@clerk.dev") else old["email"])
+        assert (user["struggle"], user["version"]) == (old["struggle"], 1)
+        values = "SELECT value_id FROM identity.user_value WHERE user_id = $1 ORDER BY position"
+        assert [row["value_id"] for row in await target.rows(values, old["id"])] == ["peace", "growth", "joy"]
+        (stored,) = await target.rows("SELECT document FROM identity.preferences WHERE user_id = $1", old["id"])
+        assert stored["document"] == '{"schemaVersion":3, "voiceId":"nova","voiceId":"onyx"}'
+
+
+async def test_each_session_without_a_file_is_queued_once_and_told_of_once(target: Target, file: Path) -> None:
+    fill(file)
+
+    for _ in range(2):
+        assert target.run("run", file).returncode == 0
+
+    sessions = len(source_rows(file, "Session"))
+    jobs = await target.rows(
+        "SELECT j.lines_hash = s.lines_hash AS same, s.version FROM media.job j JOIN media.session s ON s.id = session_id"
+    )
+    assert [(job["same"], job["version"]) for job in jobs] == [(True, 2)] * sessions
+    bodies = [json.loads(row["body"]) for row in await target.rows("SELECT body FROM media.outbox")]
+    assert [(body["type"], body["sequence"]) for body in bodies] == [("media.audio_requested.v1", 2)] * sessions
+
+
+async def test_who_can_have_paid_is_read_at_the_provider_the_known_customers_first(target: Target, file: Path) -> None:
+    make(file)
+    for user in ("user_one", "user_two", "default-user-id"):
+        insert(file, "User", id=user)
+    insert(file, "EntitlementState", userId="user_two", plan="pro", status="active")
+
+    assert target.run("run", file).returncode == 0
+
+    found = await target.rows("SELECT user_id FROM billing.refresh ORDER BY due_at")
+    assert [row["user_id"] for row in found] == ["user_two", "user_one"]
+    assert await target.value("SELECT count(*) FROM billing.customer") == 0
+
+
+async def test_todays_sessions_use_up_todays_free_tier_once(target: Target, file: Path) -> None:
+    make(file)
+    insert(file, "User", id="user_one")
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    for age in (0, 0, 48):
+        insert(file, "Session", ownerUserId="user_one", createdAt=now - age * 3_600_000)
+
+    for _ in range(2):
+        assert target.run("run", file).returncode == 0
+
+    (used,) = await target.rows("SELECT user_id, starts, creations FROM media.daily_use")
+    assert used == {"user_id": "user_one", "starts": 2, "creations": 2}
+
+
+async def test_ids_are_mapped_to_accounts_and_ownerless_sessions_are_nobodys(
+    target: Target, file: Path, tmp_path: Path
+) -> None:
+    make(file)
+    insert(file, "User", id="default-user-id", email="jo@mail.test")
+    insert(file, "Session", id="s-mapped", ownerUserId="default-user-id")
+    insert(file, "Session", id="s-ownerless", source="user")
+    insert(file, "Session", id="s-catalogue", source="catalog")
+    mapping = tmp_path / "users.csv"
+    mapping.write_text("old id,account id\ndefault-user-id,user_jo\n")
+
+    ended = target.run("run", file, "--users", mapping, "--issuer", "https://clerk.example.test")
+
+    assert ended.returncode == 0, ended.stderr
+    owners = {row["id"]: row["owner_user_id"] for row in await target.rows("SELECT * FROM media.session")}
+    assert owners == {"s-mapped": "user_jo", "s-ownerless": UNOWNED, "s-catalogue": None}
+    (user,) = await target.rows('SELECT id, issuer, email FROM identity."user"')
+    assert user == {"id": "user_jo", "issuer": "https://clerk.example.test", "email": "jo@mail.test"}
+    assert target.run("verify", file).returncode == 0, "verify knows the mapping of the run"
+
+
+async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_archive(
+    target: Target, file: Path, tmp_path: Path
+) -> None:
+    make(file)
+    for user in ("user_jo", "default-user-id"):
+        insert(file, "User", id=user)
+        insert(file, "Preferences", userId=user, json=f"{{of {user}}}")
+        insert(file, "UserValue", userId=user, valueId=user)
+    mapping = tmp_path / "users.csv"
+    mapping.write_text("default-user-id,user_jo\n")
+
+    assert target.run("run", file, "--users", mapping).returncode == 0
+
+    assert [row["document"] for row in await target.rows("SELECT document FROM identity.preferences")] == ["{of user_jo}"]
+    values = await target.rows("SELECT value_id FROM identity.user_value WHERE user_id = 'user_jo' ORDER BY 1")
+    assert [row["value_id"] for row in values] == ["default-user-id", "user_jo"]
+    assert await target.value('SELECT count(*) FROM legacy."Preferences"') == 2
+
+
+async def test_what_its_owner_changed_or_removed_since_is_listed_and_left_alone(
+    target: Target, file: Path, report: Path
+) -> None:
+    fill(file)
+    target.run("run", file)
+    await target.execute("UPDATE identity.\"user\" SET struggle = 'new', version = 5 WHERE id = 'default-user-id'")
+    gone = source_rows(file, "Session")[-1]
+    await target.execute("DELETE FROM media.session WHERE id = $1", gone["id"])
+
+    ended = target.run("run", file, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    homes = {home["table"]: home for home in certificate(report)["services"]}
+    (user,) = [row for row in source_rows(file, "User") if row["id"] == "default-user-id"]
+    assert homes['identity."user"']["changedSince"] == {"count": 1, "rowids": [user["#"]]}
+    assert homes['media."session"']["removedSince"] == {"count": 1, "rowids": [gone["#"]]}
+    assert homes['media."session_line"']["removedSince"]["count"] == 6
+    assert await target.value("SELECT struggle FROM identity.\"user\" WHERE id = 'default-user-id'") == "new"
+    assert await target.value("SELECT count(*) FROM media.session WHERE id = $1", gone["id"]) == 0
+
+
+async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    insert(file, "User", id="user_one", struggle="old")
+    await target.execute("INSERT INTO identity.\"user\" VALUES ('user_one', 'clerk', NULL, NULL, 1, now(), now())")
+
+    for command in ("run", "run", "verify"):
+        ended = target.run(command, file, "--report", report)
+        assert ended.returncode == 1, command
+        (home,) = [home for home in certificate(report)["services"] if home["table"] == 'identity."user"']
+        assert home["conflicts"] == {"count": 1, "rowids": [1]}
+    assert await target.value('SELECT issuer FROM identity."user"') == "clerk"
+    assert await target.value('SELECT struggle FROM legacy."User"') == "old"
+
+
+async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Path, report: Path) -> None:
+    fill(file)
+    target.run("run", file)
+    await target.execute("UPDATE legacy.\"Job\" SET payload = payload || ' ' WHERE _rowid = 3")
+    await target.execute("DELETE FROM legacy.\"AuditLog\"")
+
+    assert target.run("verify", file, "--report", report).returncode == 1
+
+    tables = {table["table"]: table for table in certificate(report)["tables"]}
+    assert tables["Job"]["different"] == {"count": 1, "rowids": [3]}
+    assert tables["AuditLog"]["missing"] == {"count": 1, "rowids": [1]}
+    assert [name for name, table in tables.items() if not table["proved"]] == ["Job", "AuditLog"]
+
+
+async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, file: Path, report: Path) -> None:
+    make(file)
+    execute(file, 'CREATE TABLE "Feedback" (words TEXT, score)')
+    for _ in range(2):
+        execute(file, "INSERT INTO Feedback VALUES (?, ?)", ("fine\0 ", b"\xff"))
+    execute(file, 'ALTER TABLE "User" ADD COLUMN "nickname"')
+    insert(file, "User", id="user_one", nickname=b"\x00\x01")
+
+    ended = target.run("run", file, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    shown = certificate(report)
+    assert shown["source"]["unknownColumns"] == {"User": ["nickname"]}
+    assert shown["unknownTables"]["Feedback"] == {"rows": 2, "kept": 2}
+    kept = await target.rows("SELECT row_json FROM legacy.other_row WHERE table_name = 'Feedback'")
+    assert [json.loads(row["row_json"])["score"] for row in kept] == [{"$blob": "/w=="}] * 2
+    raw = json.loads(await target.value('SELECT _raw FROM legacy."User"'))
+    assert base64.b64decode(raw["nickname"]["$blob"]) == b"\x00\x01"
+    await target.execute("DELETE FROM legacy.other_row WHERE copy = 1")
+    assert target.run("verify", file).returncode == 1
+
+
+async def test_a_run_is_taken_back_but_for_what_was_changed_since(target: Target, file: Path, report: Path) -> None:
+    fill(file)
+    target.run("run", file, "--report", report)
+    run = certificate(report)["run"]
+    kept = source_rows(file, "Session")[0]["id"]
+    await target.execute("UPDATE media.session SET title = 'mine now' WHERE id = $1", kept)
+
+    ended = target.run("rollback", run, "--report", report)
+
+    assert ended.returncode == 1
+    assert certificate(report)["keptBecauseChanged"]['media."session"'] == 1
+    for table, count in (
+        ("media.session", 1), ("media.session_line", 6), ("media.job", 1), ("identity.user_value", 0),
+        ('identity."user"', 0), ("billing.refresh", 0), ('legacy."Session"', 1), ('legacy."User"', 0),
+        ('legacy."Job"', 0), ("legacy.other_row", 0),
+    ):  # fmt: skip
+        assert await target.value(f"SELECT count(*) FROM {table}") == count, table
+    assert target.run("rollback", run).returncode == 2
+    assert target.run("run", file).returncode == 0, "and it can be moved again"
+
+
+async def test_a_rehearsal_says_what_it_would_do_and_writes_nothing(target: Target, file: Path, report: Path) -> None:
+    fill(file)
+
+    ended = target.run("run", file, "--dry-run", "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    assert certificate(report)["wouldMove"]['media."session"'] == len(source_rows(file, "Session"))
+    assert await target.value("SELECT to_regclass('legacy.run')") is None
+    assert await target.value("SELECT count(*) FROM media.session") == 0
+
+
+async def test_usage_errors_are_told_from_incomplete_runs(target: Target, file: Path, tmp_path: Path) -> None:
+    make(file)
+    nothing, text, mapping = tmp_path / "nothing.db", tmp_path / "text.db", tmp_path / "users.csv"
+    text.write_text("words, words, words")
+    mapping.write_text("nobody-of-this-file,user_jo\n")
+
+    assert target.run("run", nothing).returncode == 2
+    assert target.run("run", text).returncode == 2
+    assert target.run("run", file, "--users", mapping).returncode == 2
+    assert target.run("run", file, "--storage", tmp_path / "no").returncode == 2
+    assert target.run("verify", file).returncode == 2, "nothing has been moved yet"
+    assert target.run("rollback", 1).returncode == 2
+    assert target.run().returncode == 2
+
+
+async def test_no_value_of_the_file_is_printed_or_certified(target: Target, file: Path, report: Path) -> None:
+    make(file)
+    insert(file, "User", id="user_secretid", email="secret-mail@mail.test", struggle="secret-struggle")
+    insert(file, "Session", ownerUserId="user_secretid", title="secret-title", source="secret-source")
+    insert(file, "AudioAsset", url="C:\\Users\\secret-name\\a.mp3", createdAt="secret-date")
+    insert(file, "Preferences", userId="user_gone", json="secret-json")
+
+    said = ""
+    for command in ("inspect", "run", "verify"):
+        ended = target.run(command, file, "--report", report)
+        said += ended.stdout + ended.stderr + report.read_text()
+        assert ended.returncode == 0, ended.stderr
+    said += report.with_suffix(".html").read_text()
+
+    assert certificate(report)["quarantine"]["rows"] == 3
+    assert "secret" not in said
+
+
+async def test_a_second_run_of_the_same_file_changes_no_row(target: Target, file: Path) -> None:
+    fill(file, Amounts(users=3, sessions=2, lines=3))
+    snapshots = []
+    for _ in range(2):
+        assert target.run("run", file).returncode == 0
+        tables = await target.rows(
+            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+            " WHERE schemaname = ANY($1) AND tablename <> 'run' ORDER BY 1", ["identity", "billing", "media", "legacy"]
+        )  # fmt: skip
+        content = [await target.rows(f"SELECT t::text FROM {table['name']} t ORDER BY 1") for table in tables]
+        snapshots.append(sha256(repr(content).encode()).hexdigest())
+
+    assert snapshots[0] == snapshots[1]
+
+
+async def test_rows_that_came_later_are_added_by_a_later_run(target: Target, file: Path) -> None:
+    fill(file)
+    target.run("run", file)
+    insert(file, "User", id="user_late")
+    insert(file, "Session", id="s-late", ownerUserId="user_late")
+    insert(file, "SessionAffirmation", sessionId="s-late", idx=0, text="I came late.")
+
+    assert target.run("run", file).returncode == 0
+
+    assert await target.value("SELECT text FROM media.session_line WHERE session_id = 's-late'") == "I came late."
+    assert await target.value("SELECT count(*) FROM media.job WHERE session_id = 's-late'") == 1
+
+
+def test_the_generator_is_what_it_says(file: Path) -> None:
+    fill(file, Amounts(users=2, sessions=1, lines=2), generation=1)
+
+    assert not {"struggle"} & set(source_rows(file, "User")[0])
+    assert len(source_rows(file, "SessionAffirmation")) == (2 + legacy_files.Amounts().catalogue) * 2
