@@ -56,7 +56,7 @@ async def test_a_file_of_any_generation_arrives_whole(
 ) -> None:
     fill(file, generation=generation)
 
-    ended = target.run("run", file, "--report", report, TZ="America/New_York")
+    ended = await target.run("run", file, "--report", report, TZ="America/New_York")
 
     assert ended.returncode == 0, ended.stderr
     shown = certificate(report)
@@ -77,7 +77,7 @@ async def test_a_file_of_any_generation_arrives_whole(
 async def test_the_services_find_what_the_prototype_knew(target: Target, file: Path) -> None:
     fill(file)
 
-    assert target.run("run", file).returncode == 0
+    assert (await target.run("run", file)).returncode == 0
 
     for old in source_rows(file, "Session"):
         (new,) = await target.rows("SELECT * FROM media.session WHERE id = $1", old["id"])
@@ -102,7 +102,7 @@ async def test_each_session_without_a_file_is_queued_once_and_told_of_once(targe
     fill(file)
 
     for _ in range(2):
-        assert target.run("run", file).returncode == 0
+        assert (await target.run("run", file)).returncode == 0
 
     sessions = len(source_rows(file, "Session"))
     jobs = await target.rows(
@@ -119,7 +119,7 @@ async def test_who_can_have_paid_is_read_at_the_provider_the_known_customers_fir
         insert(file, "User", id=user)
     insert(file, "EntitlementState", userId="user_two", plan="pro", status="active")
 
-    assert target.run("run", file).returncode == 0
+    assert (await target.run("run", file)).returncode == 0
 
     found = await target.rows("SELECT user_id FROM billing.refresh ORDER BY due_at")
     assert [row["user_id"] for row in found] == ["user_two", "user_one"]
@@ -134,7 +134,7 @@ async def test_todays_sessions_use_up_todays_free_tier_once(target: Target, file
         insert(file, "Session", ownerUserId="user_one", createdAt=now - age * 3_600_000)
 
     for _ in range(2):
-        assert target.run("run", file).returncode == 0
+        assert (await target.run("run", file)).returncode == 0
 
     (used,) = await target.rows("SELECT user_id, starts, creations FROM media.daily_use")
     assert used == {"user_id": "user_one", "starts": 2, "creations": 2}
@@ -151,14 +151,14 @@ async def test_ids_are_mapped_to_accounts_and_ownerless_sessions_are_nobodys(
     mapping = tmp_path / "users.csv"
     mapping.write_text("old id,account id\ndefault-user-id,user_jo\n")
 
-    ended = target.run("run", file, "--users", mapping, "--issuer", "https://clerk.example.test")
+    ended = await target.run("run", file, "--users", mapping, "--issuer", "https://clerk.example.test")
 
     assert ended.returncode == 0, ended.stderr
     owners = {row["id"]: row["owner_user_id"] for row in await target.rows("SELECT * FROM media.session")}
     assert owners == {"s-mapped": "user_jo", "s-ownerless": UNOWNED, "s-catalogue": None}
     (user,) = await target.rows('SELECT id, issuer, email FROM identity."user"')
     assert user == {"id": "user_jo", "issuer": "https://clerk.example.test", "email": "jo@mail.test"}
-    assert target.run("verify", file).returncode == 0, "verify knows the mapping of the run"
+    assert (await target.run("verify", file)).returncode == 0, "verify knows the mapping of the run"
 
 
 async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_archive(
@@ -172,7 +172,7 @@ async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_
     mapping = tmp_path / "users.csv"
     mapping.write_text("default-user-id,user_jo\n")
 
-    assert target.run("run", file, "--users", mapping).returncode == 0
+    assert (await target.run("run", file, "--users", mapping)).returncode == 0
 
     assert [row["document"] for row in await target.rows("SELECT document FROM identity.preferences")] == ["{of user_jo}"]
     values = await target.rows("SELECT value_id FROM identity.user_value WHERE user_id = 'user_jo' ORDER BY 1")
@@ -184,12 +184,12 @@ async def test_what_its_owner_changed_or_removed_since_is_listed_and_left_alone(
     target: Target, file: Path, report: Path
 ) -> None:
     fill(file)
-    target.run("run", file)
+    await target.run("run", file)
     await target.execute("UPDATE identity.\"user\" SET struggle = 'new', version = 5 WHERE id = 'default-user-id'")
     gone = source_rows(file, "Session")[-1]
     await target.execute("DELETE FROM media.session WHERE id = $1", gone["id"])
 
-    ended = target.run("run", file, "--report", report)
+    ended = await target.run("run", file, "--report", report)
 
     assert ended.returncode == 0, ended.stderr
     homes = {home["table"]: home for home in certificate(report)["services"]}
@@ -209,7 +209,7 @@ async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete
     await target.execute("INSERT INTO identity.\"user\" VALUES ('user_one', 'clerk', NULL, NULL, 1, now(), now())")
 
     for command in ("run", "run", "verify"):
-        ended = target.run(command, file, "--report", report)
+        ended = await target.run(command, file, "--report", report)
         assert ended.returncode == 1, command
         (home,) = [home for home in certificate(report)["services"] if home["table"] == 'identity."user"']
         assert home["conflicts"] == {"count": 1, "rowids": [1]}
@@ -219,11 +219,11 @@ async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete
 
 async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Path, report: Path) -> None:
     fill(file)
-    target.run("run", file)
+    await target.run("run", file)
     await target.execute("UPDATE legacy.\"Job\" SET payload = payload || ' ' WHERE _rowid = 3")
     await target.execute("DELETE FROM legacy.\"AuditLog\"")
 
-    assert target.run("verify", file, "--report", report).returncode == 1
+    assert (await target.run("verify", file, "--report", report)).returncode == 1
 
     tables = {table["table"]: table for table in certificate(report)["tables"]}
     assert tables["Job"]["different"] == {"count": 1, "rowids": [3]}
@@ -239,7 +239,7 @@ async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, fil
     execute(file, 'ALTER TABLE "User" ADD COLUMN "nickname"')
     insert(file, "User", id="user_one", nickname=b"\x00\x01")
 
-    ended = target.run("run", file, "--report", report)
+    ended = await target.run("run", file, "--report", report)
 
     assert ended.returncode == 0, ended.stderr
     shown = certificate(report)
@@ -250,17 +250,17 @@ async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, fil
     raw = json.loads(await target.value('SELECT _raw FROM legacy."User"'))
     assert base64.b64decode(raw["nickname"]["$blob"]) == b"\x00\x01"
     await target.execute("DELETE FROM legacy.other_row WHERE copy = 1")
-    assert target.run("verify", file).returncode == 1
+    assert (await target.run("verify", file)).returncode == 1
 
 
 async def test_a_run_is_taken_back_but_for_what_was_changed_since(target: Target, file: Path, report: Path) -> None:
     fill(file)
-    target.run("run", file, "--report", report)
+    await target.run("run", file, "--report", report)
     run = certificate(report)["run"]
     kept = source_rows(file, "Session")[0]["id"]
     await target.execute("UPDATE media.session SET title = 'mine now' WHERE id = $1", kept)
 
-    ended = target.run("rollback", run, "--report", report)
+    ended = await target.run("rollback", run, "--report", report)
 
     assert ended.returncode == 1
     assert certificate(report)["keptBecauseChanged"]['media."session"'] == 1
@@ -270,14 +270,14 @@ async def test_a_run_is_taken_back_but_for_what_was_changed_since(target: Target
         ('legacy."Job"', 0), ("legacy.other_row", 0),
     ):  # fmt: skip
         assert await target.value(f"SELECT count(*) FROM {table}") == count, table
-    assert target.run("rollback", run).returncode == 2
-    assert target.run("run", file).returncode == 0, "and it can be moved again"
+    assert (await target.run("rollback", run)).returncode == 2
+    assert (await target.run("run", file)).returncode == 0, "and it can be moved again"
 
 
 async def test_a_rehearsal_says_what_it_would_do_and_writes_nothing(target: Target, file: Path, report: Path) -> None:
     fill(file)
 
-    ended = target.run("run", file, "--dry-run", "--report", report)
+    ended = await target.run("run", file, "--dry-run", "--report", report)
 
     assert ended.returncode == 0, ended.stderr
     assert certificate(report)["wouldMove"]['media."session"'] == len(source_rows(file, "Session"))
@@ -291,13 +291,13 @@ async def test_usage_errors_are_told_from_incomplete_runs(target: Target, file: 
     text.write_text("words, words, words")
     mapping.write_text("nobody-of-this-file,user_jo\n")
 
-    assert target.run("run", nothing).returncode == 2
-    assert target.run("run", text).returncode == 2
-    assert target.run("run", file, "--users", mapping).returncode == 2
-    assert target.run("run", file, "--storage", tmp_path / "no").returncode == 2
-    assert target.run("verify", file).returncode == 2, "nothing has been moved yet"
-    assert target.run("rollback", 1).returncode == 2
-    assert target.run().returncode == 2
+    assert (await target.run("run", nothing)).returncode == 2
+    assert (await target.run("run", text)).returncode == 2
+    assert (await target.run("run", file, "--users", mapping)).returncode == 2
+    assert (await target.run("run", file, "--storage", tmp_path / "no")).returncode == 2
+    assert (await target.run("verify", file)).returncode == 2, "nothing has been moved yet"
+    assert (await target.run("rollback", 1)).returncode == 2
+    assert (await target.run()).returncode == 2
 
 
 async def test_no_value_of_the_file_is_printed_or_certified(target: Target, file: Path, report: Path) -> None:
@@ -309,7 +309,7 @@ async def test_no_value_of_the_file_is_printed_or_certified(target: Target, file
 
     said = ""
     for command in ("inspect", "run", "verify"):
-        ended = target.run(command, file, "--report", report)
+        ended = await target.run(command, file, "--report", report)
         said += ended.stdout + ended.stderr + report.read_text()
         assert ended.returncode == 0, ended.stderr
     said += report.with_suffix(".html").read_text()
@@ -322,7 +322,7 @@ async def test_a_second_run_of_the_same_file_changes_no_row(target: Target, file
     fill(file, Amounts(users=3, sessions=2, lines=3))
     snapshots = []
     for _ in range(2):
-        assert target.run("run", file).returncode == 0
+        assert (await target.run("run", file)).returncode == 0
         tables = await target.rows(
             "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
             " WHERE schemaname = ANY($1) AND tablename <> 'run' ORDER BY 1", ["identity", "billing", "media", "legacy"]
@@ -335,12 +335,12 @@ async def test_a_second_run_of_the_same_file_changes_no_row(target: Target, file
 
 async def test_rows_that_came_later_are_added_by_a_later_run(target: Target, file: Path) -> None:
     fill(file)
-    target.run("run", file)
+    await target.run("run", file)
     insert(file, "User", id="user_late")
     insert(file, "Session", id="s-late", ownerUserId="user_late")
     insert(file, "SessionAffirmation", sessionId="s-late", idx=0, text="I came late.")
 
-    assert target.run("run", file).returncode == 0
+    assert (await target.run("run", file)).returncode == 0
 
     assert await target.value("SELECT text FROM media.session_line WHERE session_id = 's-late'") == "I came late."
     assert await target.value("SELECT count(*) FROM media.job WHERE session_id = 's-late'") == 1
