@@ -148,7 +148,3 @@ def source_rows(file: Path, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(f'SELECT rowid AS "#", * FROM "{table}"')]
     finally:
         connection.close()
-
-
-async def wait_until_dead(process: subprocess.Popen[bytes]) -> None:
-    await asyncio.to_thread(process.wait, 30)

@@ -1,0 +1,207 @@
+"""The prototype's audio files: found by whatever their rows say, proved by their hashes, and played by media."""
+
+import hashlib
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from embedded.object_store import PrivateObjectStore
+from media.models import Session
+from media.queries import current_audio
+from tests.support.legacy_files import insert, make
+from tests.support.media import media, settings
+from tests.support.migration import Target, certificate, prepare
+
+RATE = 48_000
+
+
+def words(seed: int, seconds: float = 3.0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Noise in syllables after half a second of silence: nothing of it is one tone."""
+    count = int(RATE * seconds)
+    noise = np.random.default_rng(seed).normal(0, 0.1, count).astype(np.float32)
+    noise *= np.sin(np.arange(count) * 2 * np.pi * 3 / RATE).astype(np.float32) ** 2
+    noise[: RATE // 2] = 0
+    return noise
+
+
+def beep(seconds: float = 1.5) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return (0.2 * np.sin(np.arange(int(RATE * seconds)) * 2 * np.pi * 440 / RATE)).astype(np.float32)
+
+
+def encoded(samples: np.ndarray[Any, np.dtype[np.float32]], ending: str) -> bytes:
+    held = io.BytesIO()
+    with av.open(held, "w", format={"m4a": "ipod", "mp3": "mp3"}[ending]) as container:
+        stream = container.add_stream({"m4a": "aac", "mp3": "libmp3lame"}[ending], rate=RATE, layout="mono")
+        for start in range(0, len(samples), 1024):
+            frame = av.AudioFrame.from_ndarray(samples[start : start + 1024][None], format="fltp", layout="mono")
+            frame.rate, frame.pts = RATE, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return held.getvalue()
+
+
+@pytest.fixture
+async def target(database_url: str, object_store: PrivateObjectStore, bucket: str) -> Target:
+    return await prepare(database_url, object_store, bucket)
+
+
+@pytest.fixture
+async def s3(object_store: PrivateObjectStore) -> AsyncIterator[Any]:
+    async with object_store.client() as client:
+        yield client
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return make(tmp_path / "dev.db")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    folder = tmp_path / "storage" / "merged"
+    folder.mkdir(parents=True)
+    return folder.parent
+
+
+def id_of(name: str) -> str:
+    return f"00000000-0000-4000-8000-{int(name):012d}"
+
+
+def add_session(file: Path, name: str, url: str, content_hash: str | None = None, meta: Any = None) -> str:
+    session_id = id_of(name)
+    insert(file, "Session", id=session_id, source="catalog")
+    insert(file, "SessionAffirmation", sessionId=session_id, idx=0, text="I am calm and clear today.")
+    asset = f"asset {name}"
+    kept = json.dumps(meta) if meta is not None else None
+    insert(
+        file, "AudioAsset", id=asset, kind="affirmationMerged", hash=content_hash or f"h{name}", url=url, metaJson=kept
+    )
+    insert(file, "SessionAudio", sessionId=session_id, mergedAudioAssetId=asset)
+    return session_id
+
+
+async def stored(target: Target, session_id: str) -> dict[str, Any]:
+    (row,) = await target.rows("SELECT * FROM media.session_audio WHERE session_id = $1", session_id)
+    return row
+
+
+async def test_files_are_found_by_any_kind_of_address_and_stored_as_what_they_are(
+    target: Target, file: Path, storage: Path, tmp_path: Path, s3: Any, bucket: str
+) -> None:
+    mp3, m4a = encoded(words(1), "mp3"), encoded(words(2), "m4a")
+    for name in ("windows.mp3", "posix one.mp3", "unc.mp3"):
+        (storage / "merged" / name).write_bytes(mp3)
+    for name in ("relative.m4a", "named-by-hash.m4a"):
+        (storage / "merged" / name).write_bytes(m4a)
+    await s3.put_object(Bucket=bucket, Key="audio/affirmationMerged/on-s3.m4a", Body=m4a)
+    sessions = {
+        add_session(file, "1", "C:\\Users\\Jo Doe\\api\\storage\\merged\\windows.mp3"): mp3,
+        add_session(file, "2", "file:///home/jo/storage/merged/posix%20one.mp3"): mp3,
+        add_session(file, "3", "\\\\server\\share\\unc.mp3"): mp3,
+        add_session(file, "4", "storage/merged/relative.m4a"): m4a,
+        add_session(file, "5", "/somewhere/else/renamed.m4a", "named-by-hash"): m4a,
+        add_session(file, "6", f"https://{bucket}.s3.us-east-2.amazonaws.com/audio/affirmationMerged/on-s3.m4a"): m4a,
+    }
+    report = tmp_path / "certificate.json"
+
+    ended = await target.run("run", file, "--storage", storage, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    assert certificate(report)["audio"]["counts"] == {"stored and read back": 6}
+    for session_id, data in sessions.items():
+        row = await stored(target, session_id)
+        ending, kind = ("mp3", "audio/mpeg") if data is mp3 else ("m4a", "audio/mp4")
+        digest = hashlib.sha256(data).hexdigest()
+        assert row["audio_key"] == f"audio/session/{session_id}/{digest}.{ending}"
+        assert (row["sha256"], row["size_bytes"]) == (digest, len(data))
+        assert row["duration_ms"] == pytest.approx(3000, abs=100)
+        answer = await s3.get_object(Bucket=bucket, Key=row["audio_key"])
+        assert answer["ContentType"] == kind
+        assert await answer["Body"].read() == data
+    assert await target.value("SELECT count(*) FROM media.job") == 0
+
+
+async def test_a_migrated_session_plays(
+    target: Target, file: Path, storage: Path, database_url: str, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    meta = {"voiceActivity": {"segments": [{"startMs": 0, "endMs": 1284.169999999999}, {"startMs": "x", "endMs": 2}]}}
+    session_id = add_session(file, "1", "C:\\x\\one.mp3", meta=meta)
+    await target.run("run", file, "--storage", storage)
+
+    async with media(settings(database_url, object_store, aws_s3_bucket_name=bucket)) as (process,):
+        async with process.service.database.transaction() as uow:
+            session = await uow.session.get(Session, session_id)
+            assert session is not None
+            assert await current_audio(uow, session) is not None
+        answer = await process.api.get(f"/sessions/{session_id}/playback-bundle")
+    assert answer.status == 200
+    segments = answer.json["bundle"]["voiceActivity"]["segments"]
+    assert segments == [{"startMs": 500, "endMs": 1784}], "the half second before the first word was left out"
+
+
+async def test_what_is_missing_unplayable_or_a_beep_is_listed_and_rendered_anew(
+    target: Target, file: Path, storage: Path, tmp_path: Path
+) -> None:
+    merged = storage / "merged"
+    (merged / "beep.mp3").write_bytes(encoded(np.concatenate([words(3), beep(), words(4)]), "mp3"))
+    (merged / "text.mp3").write_bytes(b"not audio at all")
+    (merged / "silent.m4a").write_bytes(encoded(np.zeros(RATE, np.float32), "m4a"))
+    (merged / "cached.mp3").write_bytes(encoded(words(5), "mp3"))
+    outside = tmp_path / "outside.mp3"
+    outside.write_bytes(encoded(words(6), "mp3"))
+    (merged / "link.mp3").symlink_to(outside)
+    expected = {
+        "missing": {add_session(file, "1", "C:\\gone.mp3"), add_session(file, "2", "link.mp3"),
+                    add_session(file, "3", f"/{outside}"), add_session(file, "8", "../outside.mp3")},
+        "unplayable": {add_session(file, "4", "text.mp3"), add_session(file, "5", "silent.m4a")},
+        "beep": {add_session(file, "6", "beep.mp3"), add_session(file, "7", "cached.mp3")},
+    }  # fmt: skip
+    chunk = {"durationMs": 1500, "segments": [{"startMs": 0, "endMs": 1500}]}
+    insert(file, "AudioAsset", id="chunk", kind="affirmationChunk", metaJson=json.dumps(chunk))
+    insert(file, "SessionAudioAsset", sessionId=id_of("7"), kind="affirmation_line", audioAssetId="chunk")
+    report = tmp_path / "certificate.json"
+
+    ended = await target.run("run", file, "--storage", storage, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    assert {kind: set(ids) for kind, ids in certificate(report)["audio"]["sessions"].items()} == expected
+    queued = {row["session_id"] for row in await target.rows("SELECT session_id FROM media.job WHERE status = 'pending'")}
+    assert queued == set().union(*expected.values())
+
+
+async def test_a_shared_file_is_stored_for_each_session_and_altered_ones_are_found(
+    target: Target, file: Path, storage: Path, tmp_path: Path, s3: Any, bucket: str
+) -> None:
+    (storage / "merged" / "shared.mp3").write_bytes(encoded(words(1), "mp3"))
+    first = add_session(file, "1", "shared.mp3")
+    second = "11111111-0000-4000-8000-000000000000"
+    insert(file, "Session", id=second, source="catalog")
+    insert(file, "SessionAudio", sessionId=second, mergedAudioAssetId="asset 1")
+    await target.run("run", file, "--storage", storage)
+    keys = [(await stored(target, one))["audio_key"] for one in (first, second)]
+    assert len(set(keys)) == 2
+    await s3.put_object(Bucket=bucket, Key=keys[1], Body=b"something else")
+    report = tmp_path / "certificate.json"
+
+    ended = await target.run("verify", file, "--report", report)
+
+    assert ended.returncode == 1
+    assert certificate(report)["audio"]["sessions"] == {"lost or altered": [second]}
+
+
+async def test_a_folder_without_a_bucket_to_bring_it_to_is_refused(
+    database_url: str, file: Path, storage: Path
+) -> None:
+    target = await prepare(database_url)
+
+    ended = await target.run("run", file, "--storage", storage)
+
+    assert ended.returncode == 2
+    assert "AWS_S3_BUCKET_NAME" in ended.stderr
