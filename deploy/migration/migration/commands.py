@@ -141,6 +141,7 @@ async def _certify(
         "accounts": describe_accounts(context.accounts, source),
         "quarantine": describe_quarantine(findings),
         "audio": await _prove_audio(schemas, progress),
+        "seconds": progress.seconds,
     }
     times = {"startedAt": started_at, "finishedAt": utc_now()}
     return certify(what, times, parts, proof)

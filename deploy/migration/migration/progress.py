@@ -16,6 +16,8 @@ class Progress:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
+        self.seconds: dict[str, float] = {}
+        """How long each finished step took."""
 
     @contextmanager
     def step(self, what: str) -> Iterator[Told]:
@@ -31,8 +33,9 @@ class Progress:
                 self.say(f"{what}: {done:,}{share}")
 
         yield told
+        self.seconds[what] = round(time.monotonic() - begun, 3)
         count = f"{last:,}, " if last else ""
-        self.say(f"{what}: {count}{time.monotonic() - begun:.1f} s")
+        self.say(f"{what}: {count}{self.seconds[what]:.1f} s")
 
     def say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
