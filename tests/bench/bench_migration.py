@@ -4,8 +4,8 @@
 
 Prints JSON. Both fill empty databases of the same private server, in turn. Ours is a snapshot, a look at every value,
 the archive and the services' tables ("copy"), and the comparison of both ends ("proof"). The reference copies tables.
-It is told to take dates as whole numbers: by itself it reads milliseconds as years and refuses the rows. Figures are the
-best of the rounds. Exits with 3 when the reference is missing (ours is still printed).
+It is told to take dates as whole numbers: by itself it reads milliseconds as years and refuses the rows. Figures are
+the best of the rounds. Exits with 3 when the reference is missing (ours is still printed).
 """
 
 import argparse
@@ -115,7 +115,12 @@ async def _theirs(server: PrivatePostgres, file: Path, reference: str, number: i
     memory = await _run([reference, "--quiet", str(commands)], None)
     seconds = time.monotonic() - begun
     rows = await _count(url)
-    return {"rows": rows, "seconds": round(seconds, 2), "rows/s": round(rows / seconds), "peak memory MB": round(memory / 1024)}
+    return {
+        "rows": rows,
+        "seconds": round(seconds, 2),
+        "rows/s": round(rows / seconds),
+        "peak memory MB": round(memory / 1024),
+    }
 
 
 async def _run(command: list[str], target: Target | None) -> int:
@@ -139,7 +144,9 @@ async def _database(server: PrivatePostgres, name: str) -> str:
 
 async def _count(url: str) -> int:
     session = await asyncpg.connect(url)
-    tables = await session.fetch("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'")
+    tables = await session.fetch(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'"
+    )
     counts = [await session.fetchval(f"SELECT count(*) FROM {table[0]}") for table in tables]
     await session.close()
     return sum(counts)
@@ -147,7 +154,9 @@ async def _count(url: str) -> int:
 
 def _best(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     ours = max((one["ours"] for one in rounds), key=lambda one: one["copy rows/s"])
-    theirs = max((one["reference"] for one in rounds if "reference" in one), key=lambda one: one["rows/s"], default=None)
+    theirs = max(
+        (one["reference"] for one in rounds if "reference" in one), key=lambda one: one["rows/s"], default=None
+    )
     return {
         "ours": ours,
         "reference": theirs,

@@ -1,4 +1,4 @@
-"""A whole file, of any generation, to the services and the archive: what arrives, what is proved, what is left alone."""
+"""A whole file, of any generation, to the services and the archive: what arrives, is proved, and is left alone."""
 
 import base64
 import json
@@ -82,7 +82,9 @@ async def test_the_services_find_what_the_prototype_knew(target: Target, file: P
     for old in source_rows(file, "Session"):
         (new,) = await target.rows("SELECT * FROM media.session WHERE id = $1", old["id"])
         texts = [line["text"] for line in source_rows(file, "SessionAffirmation") if line["sessionId"] == old["id"]]
-        lines = await target.rows("SELECT text FROM media.session_line WHERE session_id = $1 ORDER BY position", old["id"])
+        lines = await target.rows(
+            "SELECT text FROM media.session_line WHERE session_id = $1 ORDER BY position", old["id"]
+        )
         assert [line["text"] for line in lines] == texts
         assert new["lines_hash"] == hash_of_lines(texts)
         assert (new["title"], new["goal_tag"], new["voice_id"]) == (old["title"], old["goalTag"], old["voiceId"])
@@ -106,7 +108,8 @@ async def test_each_session_without_a_file_is_queued_once_and_told_of_once(targe
 
     sessions = len(source_rows(file, "Session"))
     jobs = await target.rows(
-        "SELECT j.lines_hash = s.lines_hash AS same, s.version FROM media.job j JOIN media.session s ON s.id = session_id"
+        "SELECT j.lines_hash = s.lines_hash AS same, s.version"
+        " FROM media.job j JOIN media.session s ON s.id = j.session_id"
     )
     assert [(job["same"], job["version"]) for job in jobs] == [(True, 2)] * sessions
     bodies = [json.loads(row["body"]) for row in await target.rows("SELECT body FROM media.outbox")]
@@ -174,7 +177,9 @@ async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_
 
     assert (await target.run("run", file, "--users", mapping)).returncode == 0
 
-    assert [row["document"] for row in await target.rows("SELECT document FROM identity.preferences")] == ["{of user_jo}"]
+    assert [row["document"] for row in await target.rows("SELECT document FROM identity.preferences")] == [
+        "{of user_jo}"
+    ]
     values = await target.rows("SELECT value_id FROM identity.user_value WHERE user_id = 'user_jo' ORDER BY 1")
     assert [row["value_id"] for row in values] == ["default-user-id", "user_jo"]
     assert await target.value('SELECT count(*) FROM legacy."Preferences"') == 2
@@ -221,7 +226,7 @@ async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Pat
     fill(file)
     await target.run("run", file)
     await target.execute("UPDATE legacy.\"Job\" SET payload = payload || ' ' WHERE _rowid = 3")
-    await target.execute("DELETE FROM legacy.\"AuditLog\"")
+    await target.execute('DELETE FROM legacy."AuditLog"')
 
     assert (await target.run("verify", file, "--report", report)).returncode == 1
 

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -37,7 +37,8 @@ def beep(seconds: float = 1.5) -> np.ndarray[Any, np.dtype[np.float32]]:
 def encoded(samples: np.ndarray[Any, np.dtype[np.float32]], ending: str) -> bytes:
     held = io.BytesIO()
     with av.open(held, "w", format={"m4a": "ipod", "mp3": "mp3"}[ending]) as container:
-        stream = container.add_stream({"m4a": "aac", "mp3": "libmp3lame"}[ending], rate=RATE, layout="mono")
+        stream = cast(av.AudioStream, container.add_stream({"m4a": "aac", "mp3": "libmp3lame"}[ending], rate=RATE))
+        stream.layout = "mono"
         for start in range(0, len(samples), 1024):
             frame = av.AudioFrame.from_ndarray(samples[start : start + 1024][None], format="fltp", layout="mono")
             frame.rate, frame.pts = RATE, start
@@ -172,7 +173,9 @@ async def test_what_is_missing_unplayable_or_a_beep_is_listed_and_rendered_anew(
 
     assert ended.returncode == 0, ended.stderr
     assert {kind: set(ids) for kind, ids in certificate(report)["audio"]["sessions"].items()} == expected
-    queued = {row["session_id"] for row in await target.rows("SELECT session_id FROM media.job WHERE status = 'pending'")}
+    queued = {
+        row["session_id"] for row in await target.rows("SELECT session_id FROM media.job WHERE status = 'pending'")
+    }
     assert queued == set().union(*expected.values())
 
 

@@ -24,11 +24,18 @@ TABLES = {
         ' "voiceId" TEXT, "affirmationsHash" TEXT, "frequencyHz" REAL, "createdAt" DATETIME, "updatedAt" DATETIME'
     ),
     "SessionAffirmation": '"id" TEXT, "sessionId" TEXT, "idx" INTEGER, "text" TEXT, "autoFlagged" BOOLEAN, "note"',
-    "Job": '"id" TEXT, "type" TEXT, "status" TEXT, "payload" TEXT, "attempts" INTEGER, "createdAt" DATETIME, "updatedAt" DATETIME',
+    "Job": (
+        '"id" TEXT, "type" TEXT, "status" TEXT, "payload" TEXT, "attempts" INTEGER, "createdAt" DATETIME,'
+        ' "updatedAt" DATETIME'
+    ),
 }
 FLAGS = {"autoFlagged"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EMPTY = "TRUNCATE identity.user_value, identity.preferences, identity.\"user\", media.session CASCADE"
+_NOT_IN_MEDIA = """
+    SELECT count(*) FROM legacy."Session" l WHERE NOT EXISTS (
+        SELECT 1 FROM media.session s WHERE s.id = l.id AND s.title = l.title AND s.created_at = l."createdAt")
+"""
+EMPTY = 'TRUNCATE identity.user_value, identity.preferences, identity."user", media.session CASCADE'
 
 broken_text = st.binary(min_size=1, max_size=8).map(lambda raw: ("text", raw))
 hostile = st.one_of(
@@ -38,7 +45,22 @@ hostile = st.one_of(
     st.text(max_size=20),
     st.binary(max_size=10),
     broken_text,
-    st.sampled_from(["\\N", "\\.", "\t", "\r\n", "a\0b", "", " ", "2025-01-01 00:00:00", "2025-13-01T00:00:00Z", "1e5", "0x10", "NaN"]),
+    st.sampled_from(
+        [
+            "\\N",
+            "\\.",
+            "\t",
+            "\r\n",
+            "a\0b",
+            "",
+            " ",
+            "2025-01-01 00:00:00",
+            "2025-13-01T00:00:00Z",
+            "1e5",
+            "0x10",
+            "NaN",
+        ]
+    ),
 )
 ids = st.one_of(st.sampled_from(["a", "A", "b", "", "user_one", "é", "e\u0301"]), st.text(max_size=4))
 plausible: dict[str, st.SearchStrategy[Any]] = {
@@ -70,9 +92,7 @@ def columns_of(table: str) -> list[str]:
     return [part.split('"')[1] for part in TABLES[table].split(", ")]
 
 
-contents = st.fixed_dictionaries(
-    {table: st.lists(row(columns_of(table)), min_size=3, max_size=25) for table in TABLES}
-)
+contents = st.fixed_dictionaries({table: st.lists(row(columns_of(table)), min_size=3, max_size=25) for table in TABLES})
 
 
 def write(file: Path, content: dict[str, list[list[Any]]]) -> None:
@@ -123,14 +143,17 @@ async def kept(target: Target, table: str) -> tuple[dict[int, dict[str, Any]], d
     rows = await target.rows(f'SELECT * FROM legacy."{table}"')
     held = await target.rows("SELECT source_rowid, row_json FROM legacy.quarantine WHERE table_name = $1", table)
     quarantine = {
-        row["source_rowid"]: {name: decoded(value) for name, value in json.loads(row["row_json"]).items()} for row in held
+        row["source_rowid"]: {name: decoded(value) for name, value in json.loads(row["row_json"]).items()}
+        for row in held
     }
     return {row["_rowid"]: archived(row, table) for row in rows}, quarantine
 
 
 def typed(rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, tuple[str, str]]]:
     """Compares 1 and 1.0, or 0.0 and -0.0, as the different values they are."""
-    return {key: {name: (type(value).__name__, repr(value)) for name, value in row.items()} for key, row in rows.items()}
+    return {
+        key: {name: (type(value).__name__, repr(value)) for name, value in row.items()} for key, row in rows.items()
+    }
 
 
 @pytest.fixture
@@ -161,6 +184,4 @@ async def _check(file: Path, target: Target) -> None:
         there, quarantine = await kept(target, table)
         assert not there.keys() & quarantine.keys()
         assert typed(there | quarantine) == typed(in_file(file, table)), table
-    lost = await target.value("SELECT count(*) FROM legacy.\"Session\" l WHERE NOT EXISTS (SELECT 1 FROM media.session s"
-                              " WHERE s.id = l.id AND s.title = l.title AND s.created_at = l.\"createdAt\")")  # fmt: skip
-    assert lost == 0
+    assert await target.value(_NOT_IN_MEDIA) == 0

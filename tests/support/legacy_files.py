@@ -13,7 +13,7 @@ from uuid import UUID
 
 from tests.support.legacy_schema import BOOKKEEPING, STEPS
 
-WORDS = "I choose calm and clear work in this moment while my breath stays slow and my mind opens".split()
+WORDS = ("I", "choose", "calm", "and", "clear", "work", "in", "this", "moment", "while", "my", "breath", "opens")
 GOALS = ("focus", "sleep", "anxiety-relief", "meditate", "General", None)
 VOICES = ("nova", "shimmer", "alloy", "onyx", "en-US-Standard-C")
 BASE_MS = 1_766_000_000_000

@@ -37,7 +37,9 @@ CREATE TABLE "UserValue" ("id" TEXT NOT NULL PRIMARY KEY, "userId" TEXT NOT NULL
     FOREIGN KEY ("userId") REFERENCES "User" ("id") ON DELETE CASCADE);
 """
 STRUGGLE = 'ALTER TABLE "User" ADD COLUMN "struggle" TEXT;'
-FREQUENCY = 'ALTER TABLE "Session" ADD COLUMN "frequencyHz" REAL; ALTER TABLE "Session" ADD COLUMN "brainwaveState" TEXT;'
+FREQUENCY = (
+    'ALTER TABLE "Session" ADD COLUMN "frequencyHz" REAL; ALTER TABLE "Session" ADD COLUMN "brainwaveState" TEXT;'
+)
 ADMIN = f"""
 CREATE TABLE "AdminUser" ("id" TEXT NOT NULL PRIMARY KEY, "email" TEXT NOT NULL, "passwordHash" TEXT NOT NULL,
     "role" TEXT NOT NULL, "name" TEXT, "isActive" BOOLEAN NOT NULL DEFAULT true, "lastLoginAt" DATETIME, {_TIMES});

@@ -52,7 +52,9 @@ SINGLE: tuple[Trap, ...] = (
 )
 
 
-@pytest.mark.parametrize("table,values,reason,column", SINGLE, ids=[f"{trap[0]}-{trap[3]}-{trap[2]}" for trap in SINGLE])
+@pytest.mark.parametrize(
+    "table,values,reason,column", SINGLE, ids=[f"{trap[0]}-{trap[3]}-{trap[2]}" for trap in SINGLE]
+)
 def test_a_trap_goes_into_the_quarantine(
     file: Path, table: str, values: dict[str, Any], reason: str, column: str
 ) -> None:

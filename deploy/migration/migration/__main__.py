@@ -86,7 +86,7 @@ def _refuse(reason: object) -> int:
 def _parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="python -m migration",
-        description="Moves the prototype's SQLite file into the services' schemas and certifies that nothing is missing.",
+        description="Moves the prototype's SQLite file into the services' schemas, proving that nothing is lost.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

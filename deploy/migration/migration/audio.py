@@ -130,7 +130,7 @@ class AudioMover:
             f" WHERE {' AND '.join(clean)} ORDER BY s.id"
         )
         while rows := cursor.fetchmany(_PORTION):
-            yield [Wanted(*row[:4], instant(row[4])) for row in rows]
+            yield [Wanted(key, name, url, meta, instant(at)) for key, name, url, meta, at in rows]
 
     def _beeping(self) -> Iterator[str]:
         """Sessions that use a cached line which is a beep."""

@@ -3,8 +3,9 @@
 A session travels with its lines: nobody must see one without the other while services run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 from migration.findings import Findings
 from migration.homes import Batch
@@ -48,7 +49,9 @@ def _sessions(source: Source, findings: Findings, sessions: Rows) -> Iterator[Ba
 def _joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    columns = {name: list(chain.from_iterable(part.columns[name] for part in parts)) for name in parts[0].columns}
+    columns: dict[str, Sequence[Any]] = {
+        name: list(chain.from_iterable(part.columns[name] for part in parts)) for name in parts[0].columns
+    }
     return Rows(parts[0].table, tuple(chain.from_iterable(part.rowids for part in parts)), columns)
 
 

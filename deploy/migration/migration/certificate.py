@@ -179,7 +179,8 @@ _FRAME = """<!doctype html>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem }}
 table {{ border-collapse: collapse; margin: 0 0 1.5rem }}
-td, th {{ border: 1px solid #bbb; padding: .2rem .6rem; text-align: left; vertical-align: top; overflow-wrap: anywhere }}
+td, th {{ border: 1px solid #bbb; padding: .2rem .6rem; text-align: left; vertical-align: top }}
+td, th {{ overflow-wrap: anywhere }}
 td.hash {{ font: 12px monospace }}
 </style>
 {body}

@@ -11,9 +11,9 @@ from typing import Any
 
 from common.clock import utc_now
 from migration import archive, postgres, runs
+from migration.accounts import LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
 from migration.audio import AudioMover, Store, prove_files
 from migration.audio_files import AudioFolder
-from migration.accounts import LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
 from migration.findings import Findings, judge
 from migration.homes import HOMES, Context

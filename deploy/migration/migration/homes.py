@@ -229,9 +229,7 @@ def job_id(key: str) -> str:
 
 def _owners(batch: Batch, context: Context) -> Iterable[tuple[str, str | None]]:
     rows = batch["Session"]
-    return zip(
-        rows.keys, map(context.accounts.owner, rows.column("ownerUserId"), rows.column("source")), strict=True
-    )
+    return zip(rows.keys, map(context.accounts.owner, rows.column("ownerUserId"), rows.column("source")), strict=True)
 
 
 def _jobs(batch: Batch, context: Context) -> list[Row | None]:

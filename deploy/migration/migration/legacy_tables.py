@@ -80,8 +80,8 @@ TABLES: tuple[LegacyTable, ...] = (
     _table("EntitlementEvent", "id userId provider type payloadJson occurredAt:at", "userId>User.id"),
     _table(
         "Session",
-        "id ownerUserId? source title goalTag? durationSec:int? voiceId pace? affirmationSpacingMs:int? affirmationsHash"
-        " frequencyHz:real? brainwaveState? solfeggioHz:real? createdAt:at updatedAt:at",
+        "id ownerUserId? source title goalTag? durationSec:int? voiceId pace? affirmationSpacingMs:int?"
+        " affirmationsHash frequencyHz:real? brainwaveState? solfeggioHz:real? createdAt:at updatedAt:at",
         "ownerUserId>User.id?",
     ),
     _table(

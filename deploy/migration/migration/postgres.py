@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -11,7 +11,7 @@ from common.db.engine import plain_url
 from migration.service_tables import ServiceTable
 from migration.settings import Databases
 
-Connection = asyncpg.Connection
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 STATEMENT_SECONDS = 600
 CONNECT_SECONDS = 10
 LOCK = "migration"

@@ -42,7 +42,7 @@ def quarantined(source: Source, findings: Findings, table: PresentTable) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class UnknownRow:
-    """A row of a table nobody knows. What its key is nobody knows either: rows that are alike are counted by ``copy``."""
+    """A row of a table nobody knows. Nobody knows its key either: rows that are alike are counted by ``copy``."""
 
     sha256: str
     copy: int

@@ -31,7 +31,7 @@ class NotPlayable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """``onset_ms`` is where something is first heard; ``beeps``: a tone of a second or more stands where words should."""
+    """``onset_ms``: where something is first heard; ``beeps``: a tone of a second or more stands for words."""
 
     ending: str
     content_type: str

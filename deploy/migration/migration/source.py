@@ -68,7 +68,9 @@ class Rows:
         """The rows at these places."""
         if len(places) == len(self):
             return self
-        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
+        columns: dict[str, Sequence[Any]] = {
+            name: [values[place] for place in places] for name, values in self.columns.items()
+        }
         return Rows(self.table, tuple(self.rowids[place] for place in places), columns)
 
 
@@ -102,7 +104,9 @@ class Source:
         names = (*table.columns, *table.extra)
         listed = "".join(f", t.{quoted(name)}" for name in names)
         query = f"SELECT t.rowid{listed} FROM {quoted(table.name)} t"
-        cursor = self.connection.execute(f"{query} {where and f'WHERE {where}'} {order and f'ORDER BY {order}'}", values)
+        cursor = self.connection.execute(
+            f"{query} {where and f'WHERE {where}'} {order and f'ORDER BY {order}'}", values
+        )
         for batch in _batches(cursor, table.largest):
             rowids, *columns = zip(*batch, strict=True)
             yield Rows(table, rowids, dict(zip(names, columns, strict=True)))

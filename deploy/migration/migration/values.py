@@ -18,9 +18,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 _LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
-_WRITTEN_DATE = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?", re.ASCII
-)
+_WRITTEN_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _TYPES: dict[Kind, frozenset[type]] = {
     "text": frozenset({str}),
     "integer": frozenset({int}),
@@ -62,7 +60,7 @@ def _clean(column: LegacyColumn, values: Sequence[Any]) -> bool:
     if column.kind == "boolean":
         return set(present) <= {0, 1}
     if column.kind == "instant":
-        return not present or (_EARLIEST <= min(present) and max(present) <= _LATEST)
+        return not present or (min(present) >= _EARLIEST and max(present) <= _LATEST)
     return True
 
 
@@ -119,8 +117,9 @@ def written_instant(text: str) -> datetime:
         if int(zone[4:]) > 59 or int(zone[1:3]) > 23:
             raise ValueError("not an offset")
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:])) * (-1 if zone[0] == "-" else 1)
-    numbers = [int(part) for part in whole]
-    return datetime(*numbers, int((fraction or "0").ljust(6, "0")), UTC) - offset  # type: ignore[arg-type,misc]
+    year, month, day, hour, minute, second = map(int, whole)
+    microsecond = int((fraction or "0").ljust(6, "0"))
+    return datetime(year, month, day, hour, minute, second, microsecond, UTC) - offset
 
 
 def milliseconds(moment: datetime) -> int:
