@@ -82,7 +82,7 @@ class Rollback:
     async def _undo_batch(self, leader: str, batch: Batch) -> None:
         context = await self._archive.with_audio(self._context, batch)
         changed: set[str] = set()
-        for home in sorted(_homes(leader)[::-1], key=lambda home: not home.proved):
+        for home in sorted(_homes(leader), key=lambda home: not home.proved):
             rows = zip(batch[home.source].keys, home.rows_of(batch, context), strict=True)
             pairs = [(key, row) for key, row in rows if row is not None and key not in changed]
             if home.proved:
