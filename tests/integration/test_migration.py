@@ -356,3 +356,26 @@ def test_the_generator_is_what_it_says(file: Path) -> None:
 
     assert not {"struggle"} & set(source_rows(file, "User")[0])
     assert len(source_rows(file, "SessionAffirmation")) == (2 + legacy_files.Amounts().catalogue) * 2
+
+
+async def test_who_was_deleted_here_does_not_come_back_anywhere(target: Target, file: Path, report: Path) -> None:
+    make(file)
+    for user in ("user_gone", "user_here"):
+        insert(file, "User", id=user)
+        insert(file, "UserValue", userId=user)
+        insert(file, "Session", id=f"of {user}", ownerUserId=user)
+        insert(file, "SessionAffirmation", sessionId=f"of {user}", idx=0)
+    insert(file, "Session", ownerUserId="user_gone", title=b"also odd")
+    await target.execute("INSERT INTO media.erased_user VALUES ('user_gone', NULL, now())")
+
+    ended = await target.run("run", file, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    tables = {table["table"]: table for table in certificate(report)["tables"]}
+    assert [tables[name]["ofDeletedAccounts"] for name in ("User", "UserValue", "Session", "SessionAffirmation")] == [
+        1, 1, 2, 1,
+    ]  # fmt: skip
+    for table in ('identity."user"', "identity.user_value", "media.session", "media.session_line", "billing.refresh",
+                  'legacy."User"', 'legacy."Session"', 'legacy."SessionAffirmation"'):  # fmt: skip
+        assert await target.value(f"SELECT count(*) FROM {table}") == 1, table
+    assert await target.value("SELECT count(*) FROM legacy.quarantine") == 0

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from migration.accounts import CLERK_IDS, Accounts
-from migration.findings import Findings
+from migration.findings import DELETED, Findings
 from migration.proving import MOST_LISTED, HomeProof, Listed, Proof, TableProof
 from migration.snapshot import Snapshot
 from migration.source import Source
@@ -36,13 +36,15 @@ def describe_source(shot: Snapshot, source: Source) -> dict[str, Any]:
 
 
 def describe_quarantine(findings: Findings) -> dict[str, Any]:
-    by_reason = findings.by_reason()
+    by_reason = {reason: count for reason, count in findings.by_reason().items() if reason != DELETED}
     listed = findings.listed(MOST_LISTED)
     return {
         "rows": sum(by_reason.values()),
         "byReason": by_reason,
         "listed": [
-            {"table": one.table, "rowid": one.rowid, "column": one.column, "reason": one.reason} for one in listed
+            {"table": one.table, "rowid": one.rowid, "column": one.column, "reason": one.reason}
+            for one in listed
+            if one.reason != DELETED
         ],
     }
 
@@ -86,6 +88,7 @@ def _table(proof: TableProof) -> dict[str, Any]:
         "rows": proof.rows,
         "archived": proof.archived,
         "quarantined": proof.quarantined,
+        "ofDeletedAccounts": proof.deleted,
         "proved": proof.proved,
         "fileDigest": proof.in_file.hex(),
         "archiveDigest": proof.in_archive.hex(),

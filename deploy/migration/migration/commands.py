@@ -64,9 +64,9 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
     """Moves the file, looks at both ends, and certifies what it saw."""
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
         accounts = _accounts(options, source)
-        findings = judge(source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)
+            findings = judge(source, progress, await _deleted(source, schemas, accounts))
             if options.dry:
                 return await _rehearse(shot, source, findings, schemas, accounts, progress)
             await archive.make_tables(schemas.legacy)
@@ -108,12 +108,12 @@ async def verify(options: Options, progress: Progress) -> dict[str, Any]:
     """Looks at both ends again, by the rules of the last run. Changes nothing."""
     started_at = utc_now()
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
-        findings = judge(source, progress)
         async with postgres.opened(Databases()) as schemas:
             rules = await runs.latest_rules(schemas.legacy) if await archive.exists(schemas.legacy) else None
             if rules is None:
                 raise NotReady("nothing has been moved here yet")
             context = Context(_by_rules(source, *rules), started_at)
+            findings = judge(source, progress, await _deleted(source, schemas, context.accounts))
             return await _certify("verify", started_at, shot, source, findings, schemas, context, progress)
 
 
@@ -175,6 +175,15 @@ def _accounts(options: Options, source: Source) -> Accounts:
         if old_id and old_id not in present:
             raise BadMapping(f"{options.users and options.users.name}: one of the old ids is no user of this file")
     return Accounts(mapping, options.issuer or _issuer_of_environment(), leading_ids(mapping, present))
+
+
+async def _deleted(source: Source, schemas: Schemas, accounts: Accounts) -> list[str]:
+    """Users of the file whose accounts were deleted since they came here."""
+    gone = await postgres.all_erased(schemas)
+    if not gone or "User" not in source.tables:
+        return []
+    ids = source.connection.execute("SELECT id FROM User WHERE typeof(id) = 'text'")
+    return [old_id for (old_id,) in ids if accounts.of(old_id) in gone]
 
 
 def _by_rules(source: Source, mapping: Mapping[str, str], issuer: str) -> Accounts:

@@ -5,7 +5,7 @@ there. Parents are judged before those that refer to them, so that what belongs 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from migration.legacy_tables import Reference
@@ -13,6 +13,8 @@ from migration.progress import Progress
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults
 
+DELETED = "account that was deleted"
+"""Rows of somebody who asked to be forgotten are counted and go nowhere, the quarantine not excepted."""
 LONGEST_KEY = 2000
 """In bytes. PostgreSQL's indexes take a little more."""
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
@@ -57,8 +59,14 @@ class Findings:
         """The condition, on a row `t`, that nothing is wrong with it."""
         return "NOT " + JUDGED.format(table=table.name, row="t")
 
-    def where_judged(self, table: PresentTable) -> str:
-        return JUDGED.format(table=table.name, row="t")
+    def where_quarantined(self, table: PresentTable) -> str:
+        return JUDGED.format(table=table.name, row="t").replace(")", f" AND f.reason <> '{DELETED}')")
+
+    def deleted(self, table: PresentTable) -> int:
+        """How many rows are of accounts that were deleted."""
+        query = "SELECT count(*) FROM temp.finding WHERE tbl = ? AND reason = ?"
+        (count,) = self._sql.execute(query, (table.name, DELETED)).fetchone()
+        return int(count)
 
     def count(self, table: PresentTable) -> int:
         (count,) = self._sql.execute("SELECT count(*) FROM temp.finding WHERE tbl = ?", (table.name,)).fetchone()
@@ -78,9 +86,12 @@ class Findings:
         return [Finding(*row) for row in self._sql.execute(query, (most,))]
 
 
-def judge(source: Source, progress: Progress) -> Findings:
-    """Looks at every value of every known table."""
+def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Findings:
+    """Looks at every value of every known table. ``deleted``: ids of users whose accounts were deleted since."""
     source.connection.execute(_MAKE)
+    if "User" in source.tables:
+        note = "INSERT OR IGNORE INTO temp.finding SELECT 'User', rowid, ?, 'id' FROM User WHERE id = ?"
+        source.connection.executemany(note, [(DELETED, one) for one in deleted])
     with progress.step("looking at every value") as told:
         total, done = sum(table.rows for table in source.in_order), 0
         for table in source.in_order:
@@ -114,6 +125,9 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     legacy, name = table.legacy, quoted(table.name)
     key = quoted(legacy.key)
     _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
+    for reference in legacy.references:
+        if reference.column in table.columns and reference.table in source.tables:
+            _follow_deleted(source, table, reference)
     for columns in filter(None, ((legacy.key,), legacy.unique)):
         if set(columns) <= set(table.columns) and not _declared_unique(source, table.name, columns):
             listed = ", ".join(map(quoted, columns))
@@ -125,6 +139,18 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     for reference in legacy.references:
         if reference.column in table.columns:
             _look_for_parents(source, table, reference)
+
+
+def _follow_deleted(source: Source, table: PresentTable, reference: Reference) -> None:
+    """Whatever refers to a deleted account's row is that account's too, and whatever else is wrong with it, it goes."""
+    parent = f"SELECT 1 FROM {quoted(reference.table)} p WHERE p.{quoted(reference.parent_key)}"
+    gone = JUDGED.format(table=reference.table, row="p").replace(")", f" AND f.reason = '{DELETED}')")
+    theirs = f"EXISTS ({parent} = t.{quoted(reference.column)} AND {gone})"
+    forget = (
+        f"DELETE FROM temp.finding WHERE tbl = ? AND rid IN (SELECT t.rowid FROM {quoted(table.name)} t WHERE {theirs})"
+    )
+    source.connection.execute(forget, (table.name,))
+    _note(source, table, DELETED, reference.column, theirs)
 
 
 def _look_for_parents(source: Source, table: PresentTable, reference: Reference) -> None:

@@ -16,7 +16,7 @@ from migration.archive import exists as archive_exists
 from migration.batches import batches, leaders
 from migration.findings import Findings
 from migration.homes import HOMES, Batch, Context, Home, Row
-from migration.postgres import Schemas
+from migration.postgres import Connection, Schemas, together
 from migration.progress import Progress
 from migration.quarantine import quarantined, unknown_rows
 from migration.source import PresentTable, Rows, Source
@@ -78,6 +78,7 @@ class Mover:
         for leader in leaders(self._source):
             await self._move(leader)
         if not self._dry:
+            await self._index_archive()
             await self._set_aside()
             await self._seed_todays_use()
         return self._moved
@@ -88,6 +89,8 @@ class Mover:
         for table in self._source.in_order:
             if not archived or await self._archive.empty(table):
                 self._empty.add(table.name)
+            elif not self._dry:
+                await self._archive.index(table)
         for home in (home for homes in HOMES.values() for home in homes):
             if await postgres.is_empty(self._schemas.of(home.table), home.table):
                 self._empty.add(home.table.full_name)
@@ -102,6 +105,11 @@ class Mover:
                 done += len(batch[leader.name])
                 told(done, clean)
 
+    async def _index_archive(self) -> None:
+        with self._progress.step("indexing the archive"):
+            for table in self._source.in_order:
+                await self._archive.index(table)
+
     async def _fresh(self, rows: Rows) -> Sequence[int]:
         """Where those stand that are not archived yet."""
         if rows.table.name in self._empty:
@@ -110,28 +118,32 @@ class Mover:
         return [place for place, key in enumerate(rows.keys) if key not in known]
 
     async def _move_batch(self, leader: PresentTable, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
-        homes = HOMES.get(leader.name, ())
         context = self._context if self._dry else await self._archive.with_audio(self._context, batch)
+        chosen: list[tuple[Home, Sequence[Row]]] = []
         conflicts: list[tuple[str, str, int]] = []
-        for schema in dict.fromkeys(home.table.schema for home in homes):
-            chosen = []
-            for home in (home for home in homes if home.table.schema == schema):
-                rows, places = home.rows_of(batch, context), fresh.get(home.source, ())
-                new, taken = await self._without_taken(home, [row for p in places if (row := rows[p]) is not None])
-                chosen.append((home, new))
-                conflicts += taken
-            if not self._dry:
-                await self._add(schema, chosen)
+        for home in HOMES.get(leader.name, ()):
+            rows, places = home.rows_of(batch, context), fresh.get(home.source, ())
+            new, taken = await self._without_taken(home, [row for p in places if (row := rows[p]) is not None])
+            chosen.append((home, new))
+            conflicts += taken
         self._moved.conflicts += len(conflicts)
         for name, places in fresh.items():
             self._moved.by_table[f"legacy.{name}"] += len(places)
         if self._dry:
             return
         async with self._schemas.legacy.transaction():
+            # at the same time, but the archive's commit comes last
+            await together(self._to_services(chosen), self._to_archive(batch, fresh))
             await self._schemas.legacy.executemany(_CONFLICT, conflicts)
-            for name, places in fresh.items():
-                if places:
-                    await self._archive.add(batch[name].only(places), self._run.id)
+
+    async def _to_services(self, chosen: Sequence[tuple[Home, Sequence[Row]]]) -> None:
+        for schema in dict.fromkeys(home.table.schema for home, _ in chosen):
+            await self._add(schema, [(home, rows) for home, rows in chosen if home.table.schema == schema])
+
+    async def _to_archive(self, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
+        for name, places in fresh.items():
+            if places:
+                await self._archive.add(batch[name].only(places), self._run.id)
 
     async def _without_taken(self, home: Home, rows: Sequence[Row]) -> tuple[Sequence[Row], list[tuple[str, str, int]]]:
         """The rows that are not there yet, and the keys of those in whose place another one stands."""
@@ -152,12 +164,28 @@ class Mover:
         session = getattr(self._schemas, schema)
         try:
             async with session.transaction():
+                if await self._deleted_meanwhile(session, schema, chosen):
+                    raise postgres.COLLIDED[0]
                 for home, rows in chosen:
                     await postgres.add(session, home.table, rows)
         except postgres.COLLIDED:
             async with session.transaction():
+                gone = await self._deleted_meanwhile(session, schema, chosen)
                 for home, rows in chosen:
-                    await postgres.add_what_fits(session, home.table, rows)
+                    place = home.table.columns.index(home.table.user) if home.table.user else None
+                    left = [row for row in rows if place is None or row[place] not in gone]
+                    await postgres.add_what_fits(session, home.table, left)
+
+    async def _deleted_meanwhile(
+        self, session: Connection, schema: str, chosen: Sequence[tuple[Home, Sequence[Row]]]
+    ) -> set[str]:
+        """Accounts of these rows that were deleted since the run began. They are asked for before any row is held."""
+        accounts = set()
+        for home, rows in chosen:
+            if home.table.user:
+                place = home.table.columns.index(home.table.user)
+                accounts |= {row[place] for row in rows if row[place] is not None}
+        return await postgres.erased(session, schema, sorted(accounts))
 
     async def _set_aside(self) -> None:
         """Rows in quarantine, and rows of tables that nobody knows."""

@@ -1,6 +1,7 @@
 """The services' schemas, each reached as its own role, and the ways a row gets there or is found there again."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -51,6 +52,13 @@ async def opened(databases: Databases) -> AsyncIterator[Schemas]:
         yield Schemas(**sessions)
 
 
+async def together(*work: Awaitable[None]) -> None:
+    """Awaits all to their end, so that no session is left in the middle of something, then raises what went wrong."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def is_empty(session: Connection, table: ServiceTable) -> bool:
     return bool(await session.fetchval(f"SELECT NOT EXISTS (SELECT 1 FROM {table.full_name})"))
 
@@ -91,6 +99,23 @@ async def add_what_fits(session: Connection, table: ServiceTable, rows: Sequence
         " ON CONFLICT DO NOTHING",
         *columns,
     )
+
+
+async def erased(session: Connection, schema: str, accounts: Sequence[str]) -> set[str]:
+    """Which of the accounts were deleted. Until the transaction ends, none of them can be."""
+    if not accounts or await session.fetchval("SELECT to_regproc($1)", f"{schema}.erased_among") is None:
+        return set()
+    return {row[0] for row in await session.fetch(f"SELECT {schema}.erased_among($1::text[])", list(accounts))}
+
+
+async def all_erased(schemas: Schemas) -> set[str]:
+    """Every account that any service has erased."""
+    gone: set[str] = set()
+    for schema in ("identity", "billing", "media"):
+        session = getattr(schemas, schema)
+        if await session.fetchval("SELECT to_regclass($1)", f"{schema}.erased_user") is not None:
+            gone |= {row[0] for row in await session.fetch(f"SELECT user_id FROM {schema}.erased_user")}
+    return gone
 
 
 async def remove(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> int:

@@ -12,7 +12,7 @@ from migration.archive import Archive
 from migration.batches import batches, leaders
 from migration.findings import Findings
 from migration.homes import HOMES, Batch, Context, Home, Row
-from migration.postgres import Schemas
+from migration.postgres import Schemas, together
 from migration.progress import Progress
 from migration.quarantine import quarantined, unknown_rows
 from migration.source import PresentTable, Rows, Source
@@ -42,6 +42,8 @@ class TableProof:
     table: str
     rows: int
     quarantined: int = 0
+    deleted: int = 0
+    """Of accounts that were deleted since: they went nowhere."""
     archived: int = 0
     in_file: Digest = field(default_factory=Digest)
     in_archive: Digest = field(default_factory=Digest)
@@ -53,7 +55,7 @@ class TableProof:
     @property
     def proved(self) -> bool:
         return (
-            self.rows == self.archived + self.quarantined
+            self.rows == self.archived + self.quarantined + self.deleted
             and self.in_file.hex() == self.in_archive.hex()
             and self.quarantine_in_file.hex() == self.quarantine_kept.hex()
         )
@@ -81,6 +83,17 @@ class HomeProof:
     @property
     def untouched(self) -> bool:
         return self.expected.hex() == self.found.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What of a batch was expected in a service's table, with the rows' numbers in the file, and what was found."""
+
+    home: Home
+    proof: HomeProof
+    expected: Sequence[tuple[int, Row]]
+    wanted: Sequence[Row]
+    found: Sequence[Row | None]
 
 
 @dataclass
@@ -111,7 +124,10 @@ class Prover:
         self._proof = Proof()
 
     async def prove(self) -> Proof:
-        proofs = {table.name: TableProof(table.name, table.rows) for table in self._source.in_order}
+        proofs = {
+            table.name: TableProof(table.name, table.rows, deleted=self._findings.deleted(table))
+            for table in self._source.in_order
+        }
         self._proof.tables = list(proofs.values())
         for leader in leaders(self._source):
             await self._prove_batches(leader, proofs)
@@ -127,12 +143,32 @@ class Prover:
         self._proof.homes += [proof for _, proof in homes]
         with self._progress.step(f"proving {leader.name}") as told:
             for batch in batches(self._source, self._findings, leader):
-                for name, rows in batch.items():
-                    await self._compare_archive(rows, proofs[name])
                 context = await self._archive.with_audio(self._context, batch)
-                for home, proof in homes:
-                    await self._compare_home(home, proof, batch, context)
+                await self._prove_batch(batch, proofs, homes, context)
                 told(proofs[leader.name].in_file.rows, leader.rows)
+
+    async def _prove_batch(
+        self,
+        batch: Batch,
+        proofs: dict[str, TableProof],
+        homes: Sequence[tuple[Home, HomeProof]],
+        context: Context,
+    ) -> None:
+        compared: list[Comparison] = []
+
+        async def archive() -> None:
+            for name, rows in batch.items():
+                await self._compare_archive(rows, proofs[name])
+
+        async def services() -> None:
+            for home, proof in homes:
+                if home.source in batch:
+                    compared.append(await self._compare_home(home, proof, batch, context))
+
+        await together(archive(), services())
+        for comparison in compared:
+            if comparison.wanted != comparison.found:
+                await self._name_differences(comparison)
 
     async def _compare_archive(self, rows: Rows, proof: TableProof) -> None:
         there = await self._archive.exact(rows.table, rows.keys)
@@ -148,15 +184,9 @@ class Prover:
             elif canonical(there[key]) != canonical(row):
                 proof.different.add(rowid)
 
-    async def _compare_home(self, home: Home, proof: HomeProof, batch: Batch, context: Context) -> None:
-        rows = batch.get(home.source)
-        if rows is None:
-            return
-        expected = [
-            (rowid, row)
-            for rowid, row in zip(rows.rowids, home.rows_of(batch, context), strict=True)
-            if row is not None
-        ]
+    async def _compare_home(self, home: Home, proof: HomeProof, batch: Batch, context: Context) -> Comparison:
+        numbered = zip(batch[home.source].rowids, home.rows_of(batch, context), strict=True)
+        expected = [(rowid, row) for rowid, row in numbered if row is not None]
         there = await postgres.present(self._schemas.of(home.table), home.table, [row for _, row in expected])
         settled = home.table.settled
         wanted = [tuple(row[place] for place in settled) for _, row in expected]
@@ -166,22 +196,15 @@ class Prover:
         ]
         proof.expected.add(wanted)
         proof.found.add([row for row in found if row is not None])
-        if wanted != found:
-            await self._name_differences(home, proof, expected, wanted, found)
+        return Comparison(home, proof, expected, wanted, found)
 
-    async def _name_differences(
-        self,
-        home: Home,
-        proof: HomeProof,
-        expected: Sequence[tuple[int, Row]],
-        wanted: Sequence[Row],
-        found: Sequence[Row | None],
-    ) -> None:
-        keys = {canonical(row[: home.table.key]): rowid for rowid, row in expected}
+    async def _name_differences(self, seen: Comparison) -> None:
+        table, proof = seen.home.table, seen.proof
+        keys = {canonical(row[: table.key]): rowid for rowid, row in seen.expected}
         query = "SELECT row_key FROM legacy.conflict WHERE table_name = $1 AND row_key = ANY($2::text[])"
-        conflicts = await self._schemas.legacy.fetch(query, home.table.full_name, list(keys))
+        conflicts = await self._schemas.legacy.fetch(query, table.full_name, list(keys))
         in_conflict = {keys[row[0]] for row in conflicts}
-        for (rowid, _), want, have in zip(expected, wanted, found, strict=True):
+        for (rowid, _), want, have in zip(seen.expected, seen.wanted, seen.found, strict=True):
             if have is None:
                 proof.removed.add(rowid)
             elif want != have:

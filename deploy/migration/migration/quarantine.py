@@ -32,7 +32,7 @@ def quarantined(source: Source, findings: Findings, table: PresentTable) -> Iter
         return
     names = (*table.columns, *table.extra)
     with source.every_byte():
-        for rows in source.read(table, findings.where_judged(table), "t.rowid"):
+        for rows in source.read(table, findings.where_quarantined(table), "t.rowid"):
             reasons = findings.within(table, rows.rowids[0], rows.rowids[-1])
             yield [
                 Quarantined(reasons[rowid], canonical(dict(zip(names, values, strict=True))))

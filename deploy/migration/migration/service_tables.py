@@ -18,6 +18,8 @@ class ServiceTable:
     types: tuple[str, ...]
     key: int = 1
     unsettled: tuple[str, ...] = ()
+    user: str | None = None
+    """The column that names whose row it is."""
     parent: tuple[str, str] | None = None
     """The column that must find its parent, and the parent's table in the same schema."""
 
@@ -38,18 +40,24 @@ def _service_table(schema: str, name: str, columns: str, **more: Any) -> Service
 
 
 USER = _service_table(
-    "identity", "user", "id issuer email struggle version:int created_at:at updated_at:at", unsettled=("version",)
+    "identity",
+    "user",
+    "id issuer email struggle version:int created_at:at updated_at:at",
+    unsettled=("version",),
+    user="id",
 )
 USER_VALUE = _service_table(
     "identity",
     "user_value",
     "id user_id value_id value_text rank:int position:int created_at:at updated_at:at",
+    user="user_id",
     parent=("user_id", "user"),
 )
 PREFERENCES = _service_table(
     "identity",
     "preferences",
     "user_id schema_version:int document created_at:at updated_at:at",
+    user="user_id",
     parent=("user_id", "user"),
 )
 SESSION = _service_table(
@@ -58,6 +66,7 @@ SESSION = _service_table(
     "id owner_user_id source title goal_tag voice_id frequency_hz:float brainwave_state solfeggio_hz:float lines_hash"
     " version:integer created_at:at updated_at:at",
     unsettled=("version",),
+    user="owner_user_id",
 )
 SESSION_LINE = _service_table(
     "media", "session_line", "session_id position:integer text", key=2, parent=("session_id", "session")
@@ -73,6 +82,7 @@ REFRESH = _service_table(
     "billing",
     "refresh",
     "user_id due_at:at version:int attempts:integer readings_again:integer cause_kind cause",
+    user="user_id",
 )
 JOB = _service_table(
     "media",
