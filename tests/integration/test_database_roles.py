@@ -10,7 +10,9 @@ import asyncpg
 import pytest
 
 from embedded.postgres import find_binaries
+from migration.archive import make_tables
 from tests.support.docker_files import REPOSITORY, configuration, demanded
+from tests.support.migration import prepare
 
 SERVICES = ("identity", "billing", "media", "legacy")
 
@@ -82,6 +84,32 @@ async def test_a_role_cannot_read_what_another_owns(database_url: str, passwords
     finally:
         await owner.close()
         await other.close()
+
+
+@pytest.mark.parametrize("role", SERVICES)
+async def test_a_role_is_refused_every_table_of_the_others(role: str, database_url: str) -> None:
+    """With the tables as the services and the migration make them."""
+    target = await prepare(database_url)
+    legacy = await asyncpg.connect(target.environment["LEGACY_DATABASE_URL"])
+    await make_tables(legacy)
+    await legacy.close()
+    tables = await target.rows(
+        "SELECT schemaname AS schema, format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+        " WHERE schemaname = ANY($1)", SERVICES
+    )  # fmt: skip
+    session = await asyncpg.connect(target.environment[f"{role.upper()}_DATABASE_URL"])
+    try:
+        foreign = [table["name"] for table in tables if table["schema"] != role]
+        assert len(foreign) >= 20
+        for name in foreign:
+            for statement in (f"SELECT 1 FROM {name}", f"DELETE FROM {name}", f"DROP TABLE {name}"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await session.execute(statement)
+        for table in tables:
+            if table["schema"] == role:
+                await session.execute(f"SELECT 1 FROM {table['name']}")
+    finally:
+        await session.close()
 
 
 async def test_a_wrong_password_opens_nothing(database_url: str, passwords: dict[str, str]) -> None:

@@ -1,7 +1,12 @@
 """A whole file, of any generation, to the services and the archive: what arrives, is proved, and is left alone."""
 
+import asyncio
 import base64
+import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +15,10 @@ from typing import Any
 import pytest
 
 from media.commands import hash_of_lines
+from migration import commands
 from migration.accounts import UNOWNED
+from migration.commands import Options
+from migration.progress import Progress, Told
 from tests.support import legacy_files
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
 from tests.support.legacy_schema import GENERATIONS
@@ -379,3 +387,64 @@ async def test_who_was_deleted_here_does_not_come_back_anywhere(target: Target, 
                   'legacy."User"', 'legacy."Session"', 'legacy."SessionAffirmation"'):  # fmt: skip
         assert await target.value(f"SELECT count(*) FROM {table}") == 1, table
     assert await target.value("SELECT count(*) FROM legacy.quarantine") == 0
+
+
+class Meanwhile(Progress):
+    """Has something else happen in the database at the moment a step begins."""
+
+    def __init__(self, target: Target, step: str, statement: str) -> None:
+        super().__init__(io.StringIO())
+        self._target, self._step, self._statement = target, step, statement
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Told]:
+        if what == self._step:
+            work = threading.Thread(target=asyncio.run, args=(self._target.execute(self._statement),))
+            work.start()
+            work.join()
+        with super().step(what) as told:
+            yield told
+
+
+@pytest.mark.parametrize("step", ["moving User", "moving EntitlementState"])
+async def test_who_signs_in_while_the_migration_runs_is_left_as_they_are_and_listed(
+    step: str, target: Target, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(file)
+    for user in ("user_one", "user_two"):
+        insert(file, "User", id=user, struggle="old")
+        insert(file, "UserValue", userId=user)
+    for name, url in target.environment.items():
+        monkeypatch.setenv(name, url)
+    signing_in = "INSERT INTO identity.\"user\" VALUES ('user_one', 'clerk', NULL, NULL, 1, now(), now())"
+
+    shown = await commands.run(Options(file), Meanwhile(target, step, signing_in))
+
+    (home,) = [home for home in shown["services"] if home["table"] == 'identity."user"']
+    assert home["conflicts"] == {"count": 1, "rowids": [1]}
+    assert not shown["complete"]
+    users = await target.rows('SELECT id, issuer, struggle FROM identity."user" ORDER BY id')
+    assert users == [
+        {"id": "user_one", "issuer": "clerk", "struggle": None},
+        {"id": "user_two", "issuer": "legacy", "struggle": "old"},
+    ]
+    assert await target.value("SELECT count(*) FROM identity.user_value") == 2
+
+
+async def test_an_account_deleted_while_the_migration_runs_gets_no_session(
+    target: Target, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(file)
+    for user in ("user_gone", "user_here"):
+        insert(file, "User", id=user)
+        insert(file, "Session", id=f"of {user}", ownerUserId=user)
+        insert(file, "SessionAffirmation", sessionId=f"of {user}", idx=0)
+    for name, url in target.environment.items():
+        monkeypatch.setenv(name, url)
+    deletion = "INSERT INTO media.erased_user VALUES ('user_gone', NULL, now())"
+
+    await commands.run(Options(file), Meanwhile(target, "moving Session", deletion))
+
+    assert [row["id"] for row in await target.rows("SELECT id FROM media.session")] == ["of user_here"]
+    assert await target.value("SELECT count(*) FROM media.session_line") == 1
+    assert await target.value("SELECT count(*) FROM media.job") == 1

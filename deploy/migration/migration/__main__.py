@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from common.db.engine import LOST
+from media.storage import StorageUnavailable
 from migration import commands
 from migration.accounts import BadMapping
 from migration.certificate import page
@@ -40,6 +41,9 @@ def main() -> int:
         return _refuse("another migration is running on this database")
     except sqlite3.DatabaseError as error:
         return _refuse(f"{arguments.file.name} cannot be read as a SQLite database: {type(error).__name__}")
+    except StorageUnavailable:
+        progress.say("cut off: the audio store could not be reached; run the same command again to go on")
+        return INCOMPLETE
     except LOST as error:  # its words may quote a row
         code = f" {error.sqlstate}" if isinstance(error, asyncpg.PostgresError) else ""
         progress.say(f"cut off: {type(error).__name__}{code}; run the same command again to go on")

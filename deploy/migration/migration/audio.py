@@ -19,7 +19,7 @@ from media.settings import MediaSettings
 from media.storage import IMMUTABLE, S3Storage
 from migration.audio_files import AudioFolder, S3Place, s3_place
 from migration.findings import Findings
-from migration.homes import session_id
+from migration.homes import session_id, shown_id
 from migration.moving import Run
 from migration.postgres import Connection, Schemas
 from migration.progress import Progress
@@ -203,6 +203,6 @@ async def prove_files(schemas: Schemas, store: Store | None, progress: Progress)
                 outcome = "stored and read back" if intact else LOST
             counts[outcome] += 1
             if not outcome.startswith(STORED):
-                lists.setdefault(outcome, []).append(row["session_id"])
+                lists.setdefault(outcome, []).append(shown_id(row["session_id"]))
             told(number, len(rows))
     return {"counts": dict(counts), "sessions": lists, "intact": not counts[LOST]}

@@ -52,12 +52,11 @@ def describe_quarantine(findings: Findings) -> dict[str, Any]:
 def describe_accounts(accounts: Accounts, source: Source) -> dict[str, Any]:
     """How many user ids were mapped, and how many are no accounts and stay as they were."""
     users = source.tables.get("User")
-    mapped = f"{len(accounts.mapping)}"
     left = 0
     if users is not None:
         query = "SELECT count(*) FROM User WHERE id NOT LIKE ? ESCAPE '!'"
         (left,) = source.connection.execute(query, (CLERK_IDS.replace("_", "!_") + "%",)).fetchone()
-    return {"mapped": int(mapped), "idsThatAreNoAccounts": left, "issuer": accounts.issuer}
+    return {"mapped": len(accounts.mapping), "idsThatAreNoAccounts": left, "issuer": accounts.issuer}
 
 
 def certify(

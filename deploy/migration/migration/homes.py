@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from hashlib import sha256
 from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid5
@@ -101,6 +102,11 @@ class Home:
 def session_id(old_id: str) -> str:
     """As the service looks for it: it takes ids in any case, and asks for them in lower case."""
     return old_id.lower() if _UUID.fullmatch(old_id) else old_id
+
+
+def shown_id(identity: str) -> str:
+    """For reports: an id that is one, else its hash, as anything could stand there."""
+    return identity if _UUID.fullmatch(identity) else f"sha256:{sha256(identity.encode()).hexdigest()}"
 
 
 def is_placeholder(email: str, user_id: str) -> bool:

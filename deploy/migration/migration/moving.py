@@ -6,10 +6,11 @@ is archived is never moved again, whatever became of it since.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from common.clock import utc_now
 from migration import postgres
 from migration.archive import Archive
 from migration.archive import exists as archive_exists
@@ -27,13 +28,19 @@ _QUARANTINE = "INSERT INTO legacy.quarantine VALUES ($1, $2, $3, $4, $5, $6, $7)
 _OTHER = "INSERT INTO legacy.other_row VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
 _USE = """
     INSERT INTO media.daily_use AS known (user_id, day, starts, creations)
-    SELECT owner_user_id, $1::date, count(*), count(*) FROM media.session
-    WHERE owner_user_id IS NOT NULL AND created_at >= $1::date AND created_at < $1::date + 1
+    SELECT owner_user_id, $1, count(*), count(*) FROM media.session
+    WHERE owner_user_id IS NOT NULL AND created_at >= $2 AND created_at < $3
     GROUP BY owner_user_id
     ON CONFLICT (user_id, day) DO UPDATE
     SET starts = greatest(known.starts, excluded.starts), creations = greatest(known.creations, excluded.creations)
 """
 """The prototype counted a user's sessions of the UTC day, whatever they were used for: as much is used up here."""
+
+
+Chosen = tuple[Home, Sequence[Row]]
+"""Rows for one of the services' tables."""
+Conflict = tuple[str, str]
+"""A service's table, and the key of a row of it that stood there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,72 +126,63 @@ class Mover:
 
     async def _move_batch(self, leader: PresentTable, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
         context = self._context if self._dry else await self._archive.with_audio(self._context, batch)
-        chosen: list[tuple[Home, Sequence[Row]]] = []
-        conflicts: list[tuple[str, str, int]] = []
+        chosen: list[Chosen] = []
+        conflicts: list[Conflict] = []
         for home in HOMES.get(leader.name, ()):
             rows, places = home.rows_of(batch, context), fresh.get(home.source, ())
-            new, taken = await self._without_taken(home, [row for p in places if (row := rows[p]) is not None])
-            chosen.append((home, new))
-            conflicts += taken
-        self._moved.conflicts += len(conflicts)
+            wanted = [row for place in places if (row := rows[place]) is not None]
+            chosen.append((home, await self._without_taken(home, wanted, conflicts)))
         for name, places in fresh.items():
             self._moved.by_table[f"legacy.{name}"] += len(places)
-        if self._dry:
-            return
-        async with self._schemas.legacy.transaction():
-            # at the same time, but the archive's commit comes last
-            await together(self._to_services(chosen), self._to_archive(batch, fresh))
-            await self._schemas.legacy.executemany(_CONFLICT, conflicts)
+        for home, wanted in chosen:
+            self._moved.by_table[home.table.full_name] += len(wanted)
+        if not self._dry:
+            async with self._schemas.legacy.transaction():
+                # at the same time, but the archive's commit comes last
+                await together(self._to_services(chosen, conflicts), self._to_archive(batch, fresh))
+                await self._schemas.legacy.executemany(_CONFLICT, [(*one, self._run.id) for one in conflicts])
+        self._moved.conflicts += len(conflicts)
 
-    async def _to_services(self, chosen: Sequence[tuple[Home, Sequence[Row]]]) -> None:
+    async def _to_services(self, chosen: Sequence[Chosen], conflicts: list[Conflict]) -> None:
         for schema in dict.fromkeys(home.table.schema for home, _ in chosen):
-            await self._add(schema, [(home, rows) for home, rows in chosen if home.table.schema == schema])
+            await self._add(schema, [(home, rows) for home, rows in chosen if home.table.schema == schema], conflicts)
 
     async def _to_archive(self, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
         for name, places in fresh.items():
             if places:
                 await self._archive.add(batch[name].only(places), self._run.id)
 
-    async def _without_taken(self, home: Home, rows: Sequence[Row]) -> tuple[Sequence[Row], list[tuple[str, str, int]]]:
-        """The rows that are not there yet, and the keys of those in whose place another one stands."""
-        table, session = home.table, self._schemas.of(home.table)
-        conflicts = []
-        if home.proved and table.full_name not in self._empty:
-            there = await postgres.present(session, table, rows)
-            for row in rows:
-                other = there.get(row[: table.key])
-                if other is not None and any(row[place] != other[place] for place in table.settled):
-                    conflicts.append((table.full_name, canonical(row[: table.key]), self._run.id))
-            rows = [row for row in rows if row[: table.key] not in there]
-        self._moved.by_table[table.full_name] += len(rows)
-        return rows, conflicts
+    async def _without_taken(self, home: Home, rows: Sequence[Row], conflicts: list[Conflict]) -> list[Row]:
+        """The rows that are not there yet. Those in whose place another one stands are added to ``conflicts``."""
+        table = home.table
+        if not home.proved or table.full_name in self._empty:
+            return list(rows)
+        there = await postgres.present(self._schemas.of(table), table, rows)
+        for row in rows:
+            other = there.get(row[: table.key])
+            if other is not None and any(row[place] != other[place] for place in table.settled):
+                conflicts.append((table.full_name, canonical(row[: table.key])))
+        return [row for row in rows if row[: table.key] not in there]
 
-    async def _add(self, schema: str, chosen: Sequence[tuple[Home, Sequence[Row]]]) -> None:
+    async def _add(self, schema: str, chosen: Sequence[Chosen], conflicts: list[Conflict]) -> None:
         """In one transaction: nobody sees a session without its lines, or lines without their session."""
         session = getattr(self._schemas, schema)
         try:
             async with session.transaction():
-                if await self._deleted_meanwhile(session, schema, chosen):
-                    raise postgres.COLLIDED[0]
+                gone = await self._deleted_meanwhile(session, schema, chosen)
                 for home, rows in chosen:
-                    await postgres.add(session, home.table, rows)
-        except postgres.COLLIDED:
+                    await postgres.add(session, home.table, _of_others(home, rows, gone))
+        except postgres.COLLIDED:  # a service was quicker: from now on we look before we add
             async with session.transaction():
                 gone = await self._deleted_meanwhile(session, schema, chosen)
                 for home, rows in chosen:
-                    place = home.table.columns.index(home.table.user) if home.table.user else None
-                    left = [row for row in rows if place is None or row[place] not in gone]
+                    self._empty.discard(home.table.full_name)
+                    left = await self._without_taken(home, _of_others(home, rows, gone), conflicts)
                     await postgres.add_what_fits(session, home.table, left)
 
-    async def _deleted_meanwhile(
-        self, session: Connection, schema: str, chosen: Sequence[tuple[Home, Sequence[Row]]]
-    ) -> set[str]:
+    async def _deleted_meanwhile(self, session: Connection, schema: str, chosen: Sequence[Chosen]) -> set[str]:
         """Accounts of these rows that were deleted since the run began. They are asked for before any row is held."""
-        accounts = set()
-        for home, rows in chosen:
-            if home.table.user:
-                place = home.table.columns.index(home.table.user)
-                accounts |= {row[place] for row in rows if row[place] is not None}
+        accounts = {account for home, rows in chosen for account in _accounts_of(home, rows)}
         return await postgres.erased(session, schema, sorted(accounts))
 
     async def _set_aside(self) -> None:
@@ -210,4 +208,19 @@ class Mover:
         return kept
 
     async def _seed_todays_use(self) -> None:
-        await self._schemas.media.execute(_USE, self._run.started_at.date())
+        midnight = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+        await self._schemas.media.execute(_USE, midnight.date(), midnight, midnight + timedelta(days=1))
+
+
+def _accounts_of(home: Home, rows: Sequence[Row]) -> Iterator[str]:
+    if home.table.user:
+        place = home.table.columns.index(home.table.user)
+        yield from (row[place] for row in rows if row[place] is not None)
+
+
+def _of_others(home: Home, rows: Sequence[Row], gone: set[str]) -> Sequence[Row]:
+    """The rows that belong to none of these accounts."""
+    if not gone or home.table.user is None:
+        return rows
+    place = home.table.columns.index(home.table.user)
+    return [row for row in rows if row[place] not in gone]
