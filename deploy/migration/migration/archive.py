@@ -11,9 +11,9 @@ from typing import Any
 
 from migration.homes import Batch, Context, StoredAudio, session_id
 from migration.legacy_tables import BY_NAME, TABLES, Kind, LegacyTable
-from migration.postgres import Connection
+from migration.postgres import ONE_OF_THE_KEYS, Connection
 from migration.source import BATCH_ROWS, PresentTable, Rows, quoted
-from migration.values import canonical, instant, milliseconds
+from migration.values import canonical, milliseconds
 
 _TYPES: dict[Kind, str] = {
     "text": "text",
@@ -117,7 +117,7 @@ class Archive:
         """Which of these rows are archived."""
         key = quoted(table.legacy.key)
         found = await self.legacy.fetch(
-            f"SELECT {key} FROM legacy.{quoted(table.name)} WHERE {key} = ANY($1::text[])", list(keys)
+            f"SELECT {key} FROM legacy.{quoted(table.name)} WHERE {key} = {ONE_OF_THE_KEYS}", json.dumps(keys)
         )
         return {row[0] for row in found}
 
@@ -144,7 +144,7 @@ class Archive:
     async def exact(self, table: PresentTable, keys: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
         """The archived rows as they were in the file, by key."""
         key = quoted(table.legacy.key)
-        rows = await self._rows(table, f"WHERE {key} = ANY($1::text[])", list(keys))
+        rows = await self._rows(table, f"WHERE {key} = {ONE_OF_THE_KEYS}", json.dumps(keys))
         return dict(zip(rows.keys, rows.exact, strict=True)) if rows else {}
 
     async def of_run(self, legacy_table: LegacyTable, run: int, after: str | None) -> Rows | None:
@@ -180,7 +180,7 @@ def _typed(rows: Rows, name: str) -> Iterable[Any]:
     kind = rows.table.legacy.column(name).kind
     values = rows.columns[name]
     if kind == "instant":
-        return [None if value is None else instant(value) for value in values]
+        return rows.instants(name)
     if kind == "boolean":
         return [None if value is None else value == 1 for value in values]
     return values
@@ -198,7 +198,7 @@ def _as_stored(table: PresentTable, name: str, values: Sequence[Any]) -> list[An
 def _raw(rows: Rows) -> Sequence[str | None]:
     """What the typed columns do not say: dates that were text, and the columns nobody knows."""
     instants = [column.name for column in rows.table.legacy.columns if column.kind == "instant"]
-    odd = [name for name in instants if any(type(value) is str for value in rows.columns.get(name, ()))]
+    odd = [name for name in instants if str in set(map(type, rows.columns.get(name, ())))]
     if not odd and not rows.table.extra:
         return (None,) * len(rows)
     found: list[dict[str, Any]] = [{} for _ in rows.rowids]

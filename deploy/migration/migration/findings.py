@@ -57,7 +57,7 @@ class Findings:
 
     def where_clean(self, table: PresentTable) -> str:
         """The condition, on a row `t`, that nothing is wrong with it."""
-        return "NOT " + JUDGED.format(table=table.name, row="t")
+        return "NOT " + JUDGED.format(table=table.name, row="t") if self.count(table) else "1"
 
     def where_quarantined(self, table: PresentTable) -> str:
         return JUDGED.format(table=table.name, row="t").replace(")", f" AND f.reason <> '{DELETED}')")

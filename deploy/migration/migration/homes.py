@@ -5,14 +5,15 @@ What a service does not model stays in the archive, which holds every row whole.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 from uuid import UUID, uuid5
 
+from common.clock import wire_time
 from common.contracts.media import AudioRequested
 from common.messaging.envelope import Envelope
 from common.observability import current_trace
@@ -32,11 +33,11 @@ from migration.service_tables import (
     ServiceTable,
 )
 from migration.source import Rows
-from migration.values import instant
 
 Row = tuple[Any, ...]
 
 _UUID = re.compile(UUID_SHAPE)
+_NAMING_SESSIONS = (("Session", "id"), ("SessionAffirmation", "sessionId"))
 _PLACEHOLDER_DOMAINS = ("clerk.dev", "example.com")
 _CAUSE = ("reconcile", "moved from the prototype: what was paid for is asked of the provider")
 _OURS = UUID("5e2c7a30-6f5d-4c1e-9a53-0a1c8b1f7d42")
@@ -54,6 +55,17 @@ class Batch(dict[str, Rows]):
             return {}
         pairs = zip(rows.column("sessionId"), rows.column("text"), strict=True)
         return {key: [text for _, text in group] for key, group in groupby(pairs, key=lambda pair: pair[0])}
+
+    @cached_property
+    def ids(self) -> dict[str, str]:
+        """The new id of each session that a row is or refers to."""
+        named = [rows.column(name) for table, name in _NAMING_SESSIONS if (rows := self.get(table)) is not None]
+        return {key: session_id(key) for key in set(chain.from_iterable(named))}
+
+    @cached_property
+    def job_ids(self) -> dict[str, str]:
+        """Of the jobs that render the sessions: the same however often they are asked for."""
+        return {key: str(uuid5(_OURS, key)) for key in self["Session"].keys}
 
     @cached_property
     def lines_hashes(self) -> dict[str, str]:
@@ -115,18 +127,14 @@ def is_placeholder(email: str, user_id: str) -> bool:
     return domain in _PLACEHOLDER_DOMAINS and user_id in local
 
 
-def _instants(values: Sequence[Any]) -> list[Any]:
-    return [None if value is None else instant(value) for value in values]
-
-
 def _users(batch: Batch, context: Context) -> list[Row | None]:
     rows, accounts = batch["User"], context.accounts
     read = zip(
         rows.column("id"),
         rows.column("email"),
         rows.column("struggle"),
-        _instants(rows.column("createdAt")),
-        _instants(rows.column("updatedAt")),
+        rows.instants("createdAt"),
+        rows.instants("updatedAt"),
         strict=True,
     )
     found: list[Row | None] = []
@@ -165,8 +173,8 @@ def _user_values(batch: Batch, context: Context) -> list[Row]:
             rows.column("valueText"),
             rows.column("rank"),
             rows.rowids,
-            _instants(rows.column("createdAt")),
-            _instants(rows.column("updatedAt")),
+            rows.instants("createdAt"),
+            rows.instants("updatedAt"),
             strict=True,
         )
     )
@@ -178,8 +186,8 @@ def _preferences(batch: Batch, context: Context) -> list[Row | None]:
         map(accounts.of, rows.keys),
         rows.column("schemaVersion"),
         rows.column("json"),
-        _instants(rows.column("createdAt")),
-        _instants(rows.column("updatedAt")),
+        rows.instants("createdAt"),
+        rows.instants("updatedAt"),
         strict=True,
     )
     return [row if accounts.leads(old_id) else None for old_id, row in zip(rows.keys, found, strict=True)]
@@ -189,7 +197,7 @@ def _sessions(batch: Batch, context: Context) -> list[Row]:
     rows = batch["Session"]
     return list(
         zip(
-            map(session_id, rows.keys),
+            map(batch.ids.__getitem__, rows.keys),
             map(context.accounts.owner, rows.column("ownerUserId"), rows.column("source")),
             rows.column("source"),
             rows.column("title"),
@@ -200,8 +208,8 @@ def _sessions(batch: Batch, context: Context) -> list[Row]:
             rows.column("solfeggioHz"),
             batch.lines_hashes.values(),
             (2 if _to_render(key, batch, context) else 1 for key in rows.keys),
-            _instants(rows.column("createdAt")),
-            _instants(rows.column("updatedAt")),
+            rows.instants("createdAt"),
+            rows.instants("updatedAt"),
             strict=True,
         )
     )
@@ -211,26 +219,22 @@ def _session_lines(batch: Batch, _: Context) -> list[Row]:
     rows = batch.get("SessionAffirmation")
     if rows is None:
         return []
-    return list(zip(map(session_id, rows.column("sessionId")), rows.column("idx"), rows.column("text"), strict=True))
+    ids = map(batch.ids.__getitem__, rows.column("sessionId"))
+    return list(zip(ids, rows.column("idx"), rows.column("text"), strict=True))
 
 
 def _session_audio(batch: Batch, context: Context) -> list[Row | None]:
     found: list[Row | None] = []
     for key, lines_hash in batch.lines_hashes.items():
-        audio = context.audio.get(session_id(key))
+        audio = context.audio.get(batch.ids[key])
         name, *measured = astuple(audio) if audio else (None,)
-        found.append((session_id(key), name, lines_hash, *measured) if audio else None)
+        found.append((batch.ids[key], name, lines_hash, *measured) if audio else None)
     return found
 
 
 def _to_render(key: str, batch: Batch, context: Context) -> bool:
     """A session without a file gets one, if it has anything to say."""
-    return key in batch.lines and session_id(key) not in context.audio
-
-
-def job_id(key: str) -> str:
-    """Of the job that renders a session: the same however often it is asked for."""
-    return str(uuid5(_OURS, key))
+    return key in batch.lines and batch.ids[key] not in context.audio
 
 
 def _owners(batch: Batch, context: Context) -> Iterable[tuple[str, str | None]]:
@@ -242,7 +246,7 @@ def _jobs(batch: Batch, context: Context) -> list[Row | None]:
     now = context.now
     rest = ("pending", "waiting", 0, 0, now, now, now)
     return [
-        (job_id(key), session_id(key), owner, batch.lines_hashes[key], *rest)
+        (batch.job_ids[key], batch.ids[key], owner, batch.lines_hashes[key], *rest)
         if _to_render(key, batch, context)
         else None
         for key, owner in _owners(batch, context)
@@ -251,20 +255,30 @@ def _jobs(batch: Batch, context: Context) -> list[Row | None]:
 
 def _messages(batch: Batch, context: Context) -> list[Row | None]:
     """That a render job was recorded is told as always. Ids follow from the session: told twice it is one message."""
-    trace = current_trace()
+    trace, time = current_trace(), wire_time(context.now)
     found: list[Row | None] = []
     for key, owner in _owners(batch, context):
         if not _to_render(key, batch, context):
             found.append(None)
             continue
         event = AudioRequested(
-            job_id=job_id(key),
-            session_id=session_id(key),
+            job_id=batch.job_ids[key],
+            session_id=batch.ids[key],
             user_id=owner,
             lines_hash=batch.lines_hashes[key],
             sequence=2,
         )
-        envelope = replace(Envelope.of(event, at=context.now, trace=trace), id=str(uuid5(_OURS, event.job_id)))
+        envelope = Envelope(
+            id=str(uuid5(_OURS, event.job_id)),
+            source=f"/{event.owner}",
+            type=event.type,
+            subject=event.subject,
+            time=time,
+            data=event.model_dump(mode="json", by_alias=True, exclude_none=True),
+            sequence=event.sequence,
+            traceparent=trace.traceparent,
+            correlationid=trace.correlation_id,
+        )
         found.append((envelope.id, envelope.type, envelope.subject, envelope.to_json()))
     return found
 

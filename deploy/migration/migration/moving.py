@@ -131,11 +131,11 @@ class Mover:
         for home in HOMES.get(leader.name, ()):
             rows, places = home.rows_of(batch, context), fresh.get(home.source, ())
             wanted = [row for place in places if (row := rows[place]) is not None]
-            chosen.append((home, await self._without_taken(home, wanted, conflicts)))
+            left = await self._without_taken(home, wanted, conflicts)
+            chosen.append((home, left))
+            self._moved.by_table[home.table.full_name] += len(left)
         for name, places in fresh.items():
             self._moved.by_table[f"legacy.{name}"] += len(places)
-        for home, wanted in chosen:
-            self._moved.by_table[home.table.full_name] += len(wanted)
         if not self._dry:
             async with self._schemas.legacy.transaction():
                 # at the same time, but the archive's commit comes last
@@ -158,9 +158,8 @@ class Mover:
         if not home.proved or table.full_name in self._empty:
             return list(rows)
         there = await postgres.present(self._schemas.of(table), table, rows)
-        for row in rows:
-            other = there.get(row[: table.key])
-            if other is not None and any(row[place] != other[place] for place in table.settled):
+        for row, settled in zip(rows, table.settled_of(rows), strict=True):
+            if there.get(row[: table.key], settled) != settled:
                 conflicts.append((table.full_name, canonical(row[: table.key])))
         return [row for row in rows if row[: table.key] not in there]
 

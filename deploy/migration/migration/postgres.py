@@ -1,6 +1,7 @@
 """The services' schemas, each reached as its own role, and the ways a row gets there or is found there again."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 STATEMENT_SECONDS = 600
 CONNECT_SECONDS = 10
 LOCK = "migration"
+ONE_OF_THE_KEYS = "ANY (ARRAY(SELECT json_array_elements_text($1::json)))"
+"""Many keys as one parameter, a JSON list: asyncpg takes long to write arrays of texts."""
 COLLIDED = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 
 
@@ -66,15 +69,14 @@ async def is_empty(session: Connection, table: ServiceTable) -> bool:
 async def present(
     session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]
 ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """The rows there under the keys of these, by key."""
+    """The settled columns of the rows there under the keys of these, by key."""
     if not rows:
         return {}
-    listed = ", ".join(f'"{name}"' for name in table.columns)
-    leading = list({row[0] for row in rows})
-    found = await session.fetch(
-        f'SELECT {listed} FROM {table.full_name} WHERE "{table.columns[0]}" = ANY($1::text[])', leading
-    )
-    return {tuple(row[: table.key]): tuple(row) for row in map(tuple, found)}
+    listed = ", ".join(f'"{name}"' for name in table.settled)
+    leading = list(dict.fromkeys(row[0] for row in rows))
+    where = f'"{table.columns[0]}" = {ONE_OF_THE_KEYS}'
+    found = await session.fetch(f"SELECT {listed} FROM {table.full_name} WHERE {where}", json.dumps(leading))
+    return {row[: table.key]: row for row in map(tuple, found)}
 
 
 async def add(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:

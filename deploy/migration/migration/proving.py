@@ -16,7 +16,7 @@ from migration.postgres import Schemas, together
 from migration.progress import Progress
 from migration.quarantine import quarantined, unknown_rows
 from migration.source import PresentTable, Rows, Source
-from migration.values import Digest, canonical
+from migration.values import Digest, canonical, digest_both
 
 MOST_LISTED = 1000
 """Rows named in a list; the count beside it is always whole."""
@@ -172,9 +172,8 @@ class Prover:
 
     async def _compare_archive(self, rows: Rows, proof: TableProof) -> None:
         there = await self._archive.exact(rows.table, rows.keys)
-        proof.in_file.add(rows.exact)
         found = [row for key in rows.keys if (row := there.get(key)) is not None]
-        proof.in_archive.add(found)
+        digest_both(proof.in_file, rows.exact, proof.in_archive, found)
         proof.archived += len(found)
         if found == rows.exact:
             return
@@ -188,14 +187,9 @@ class Prover:
         numbered = zip(batch[home.source].rowids, home.rows_of(batch, context), strict=True)
         expected = [(rowid, row) for rowid, row in numbered if row is not None]
         there = await postgres.present(self._schemas.of(home.table), home.table, [row for _, row in expected])
-        settled = home.table.settled
-        wanted = [tuple(row[place] for place in settled) for _, row in expected]
-        found = [
-            tuple(other[place] for place in settled) if (other := there.get(row[: home.table.key])) else None
-            for _, row in expected
-        ]
-        proof.expected.add(wanted)
-        proof.found.add([row for row in found if row is not None])
+        wanted = home.table.settled_of([row for _, row in expected])
+        found = [there.get(row[: home.table.key]) for _, row in expected]
+        digest_both(proof.expected, wanted, proof.found, [row for row in found if row is not None])
         return Comparison(home, proof, expected, wanted, found)
 
     async def _name_differences(self, seen: Comparison) -> None:

@@ -96,13 +96,10 @@ class Rollback:
         table, session = home.table, self._schemas.of(home.table)
         there = await postgres.present(session, table, [row for _, row in pairs])
         changed, doomed = set(), []
-        for key, row in pairs:
-            other = there.get(row[: table.key])
-            if other is None:
-                continue
-            if any(row[place] != other[place] for place in table.settled):
+        for (key, row), settled in zip(pairs, table.settled_of([row for _, row in pairs]), strict=True):
+            if there.get(row[: table.key], settled) != settled:
                 changed.add(key)
-            else:
+            elif row[: table.key] in there:
                 doomed.append((key, row))
         if table is USER:
             alone = {row[0] for row in await session.fetch(_WITHOUT_CHILDREN, [row[0] for _, row in doomed])}

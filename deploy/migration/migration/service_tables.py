@@ -1,6 +1,8 @@
 """The services' tables that rows are moved to: their columns as this tool writes them, and what rows are known by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 
@@ -28,8 +30,15 @@ class ServiceTable:
         return f'{self.schema}."{self.name}"'
 
     @property
-    def settled(self) -> list[int]:
-        return [place for place, name in enumerate(self.columns) if name not in self.unsettled]
+    def settled(self) -> tuple[str, ...]:
+        return tuple(name for name in self.columns if name not in self.unsettled)
+
+    def settled_of(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        """The settled columns of whole rows."""
+        if not self.unsettled:
+            return rows
+        places = [place for place, name in enumerate(self.columns) if name not in self.unsettled]
+        return list(map(itemgetter(*places), rows))
 
 
 def _service_table(schema: str, name: str, columns: str, **more: Any) -> ServiceTable:

@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from migration.legacy_tables import BY_NAME, TABLES, LegacyTable
-from migration.values import canonical, read_text
+from migration.values import canonical, instant, read_text
 
 BATCH_ROWS = 5000
 BATCH_BYTES = 8 << 20
@@ -47,6 +48,7 @@ class Rows:
     table: PresentTable
     rowids: tuple[int, ...]
     columns: dict[str, Sequence[Any]]
+    _instants: dict[str, Sequence[datetime | None]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.rowids)
@@ -63,6 +65,12 @@ class Rows:
     def exact(self) -> list[tuple[Any, ...]]:
         """Each row as it is digested: the known columns this file has, then those nobody knows."""
         return list(zip(*(self.columns[name] for name in (*self.table.columns, *self.table.extra)), strict=True))
+
+    def instants(self, name: str) -> Sequence[datetime | None]:
+        """The column's dates, read once however many ask."""
+        if name not in self._instants:
+            self._instants[name] = [None if value is None else instant(value) for value in self.column(name)]
+        return self._instants[name]
 
     def only(self, places: Sequence[int]) -> "Rows":
         """The rows at these places."""
