@@ -12,7 +12,7 @@ from migration.homes import Batch
 from migration.legacy_tables import TABLES
 from migration.source import PresentTable, Rows, Source, quoted
 
-SESSIONS_AT_ONCE = 400
+SESSIONS_AT_ONCE = 1000
 _FIRST = ("EntitlementState",)
 """Who paid is read at the provider before all others."""
 LEADERS = (*_FIRST, *(table.name for table in TABLES if table.name not in (*_FIRST, "SessionAffirmation")))

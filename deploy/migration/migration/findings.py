@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from migration.first_look import looks_clean
 from migration.legacy_tables import Reference
 from migration.progress import Progress
 from migration.source import PresentTable, Source, quoted
@@ -104,6 +105,9 @@ def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Fi
 
 def _look_at_values(source: Source, table: PresentTable) -> Iterator[int]:
     try:
+        if looks_clean(source, table):
+            yield table.rows
+            return
         yield from _values(source, table)
     except sqlite3.OperationalError:  # text that is no UTF-8: from the start again, byte by byte
         with source.every_byte():

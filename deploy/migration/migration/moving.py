@@ -140,7 +140,8 @@ class Mover:
             async with self._schemas.legacy.transaction():
                 # at the same time, but the archive's commit comes last
                 await together(self._to_services(chosen, conflicts), self._to_archive(batch, fresh))
-                await self._schemas.legacy.executemany(_CONFLICT, [(*one, self._run.id) for one in conflicts])
+                if conflicts:
+                    await self._schemas.legacy.executemany(_CONFLICT, [(*one, self._run.id) for one in conflicts])
         self._moved.conflicts += len(conflicts)
 
     async def _to_services(self, chosen: Sequence[Chosen], conflicts: list[Conflict]) -> None:

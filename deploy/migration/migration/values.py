@@ -17,8 +17,8 @@ from migration.legacy_tables import Kind, LegacyColumn
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
-_LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
+EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
+LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 _WRITTEN_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _TYPES: dict[Kind, frozenset[type]] = {
     "text": frozenset({str}),
@@ -61,7 +61,7 @@ def _clean(column: LegacyColumn, values: Sequence[Any]) -> bool:
     if column.kind == "boolean":
         return set(present) <= {0, 1}
     if column.kind == "instant":
-        return not present or (min(present) >= _EARLIEST and max(present) <= _LATEST)
+        return not present or (min(present) >= EARLIEST and max(present) <= LATEST)
     return True
 
 
@@ -92,7 +92,7 @@ def fault(column: LegacyColumn, value: Any) -> str | None:
 
 def _date_fault(value: Any) -> str | None:
     if type(value) is int:
-        return None if _EARLIEST <= value <= _LATEST else "date out of range"
+        return None if EARLIEST <= value <= LATEST else "date out of range"
     if type(value) is not str:
         return f"{type(value).__name__} in a column of instants"
     try:
