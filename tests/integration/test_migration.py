@@ -416,7 +416,7 @@ async def test_who_signs_in_while_the_migration_runs_is_left_as_they_are_and_lis
         insert(file, "UserValue", userId=user)
     for name, url in target.environment.items():
         monkeypatch.setenv(name, url)
-    signing_in = "INSERT INTO identity.\"user\" VALUES ('user_one', 'clerk', NULL, NULL, 1, now(), now())"
+    signing_in = SIGNED_IN
 
     shown = await commands.run(Options(file), Meanwhile(target, step, signing_in))
 

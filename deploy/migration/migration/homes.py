@@ -141,7 +141,8 @@ def _users(batch: Batch, context: Context) -> list[Row | None]:
     for old_id, email, struggle, created_at, updated_at in read:
         account = accounts.of(old_id)
         known = None if is_placeholder(email, old_id) else email
-        row = (account, accounts.issuer_of(account), known, struggle, 1, created_at, updated_at)
+        lookup_at = context.now if known is None and accounts.is_account(old_id) else None
+        row = (account, accounts.issuer_of(account), known, struggle, 1, lookup_at, created_at, updated_at)
         found.append(row if accounts.leads(old_id) else None)
     return found
 

@@ -115,10 +115,12 @@ async def erased(session: Connection, schema: str, accounts: Sequence[str]) -> s
 async def all_erased(schemas: Schemas) -> set[str]:
     """Every account that any service has erased."""
     gone: set[str] = set()
-    for schema in ("identity", "billing", "media"):
-        session = getattr(schemas, schema)
-        if await session.fetchval("SELECT to_regclass($1)", f"{schema}.erased_user") is not None:
-            gone |= {row[0] for row in await session.fetch(f"SELECT user_id FROM {schema}.erased_user")}
+    for session, table in (
+        (schemas.identity, "identity.tombstone"),
+        (schemas.billing, "billing.erased_user"),
+        (schemas.media, "media.erased_user"),
+    ):
+        gone |= {row[0] for row in await session.fetch(f"SELECT user_id FROM {table}")}
     return gone
 
 

@@ -51,8 +51,8 @@ def _service_table(schema: str, name: str, columns: str, **more: Any) -> Service
 USER = _service_table(
     "identity",
     "user",
-    "id issuer email struggle version:int created_at:at updated_at:at",
-    unsettled=("version",),
+    "id issuer email struggle version:int lookup_at:at created_at:at updated_at:at",
+    unsettled=("version", "lookup_at"),
     user="id",
 )
 USER_VALUE = _service_table(
