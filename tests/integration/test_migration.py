@@ -26,6 +26,10 @@ from tests.support.migration import Target, certificate, prepare, source_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DATES = ("createdAt", "updatedAt", "generatedAt", "occurredAt", "renewsAt", "lastCompletedAt", "activatedAt")
+SIGNING_IN = """
+    INSERT INTO identity."user" (id, issuer, version, created_at, updated_at)
+    VALUES ('user_one', 'clerk', 1, now(), now())
+"""
 FLAGS = ("isActive", "isTest", "autoFlagged", "lastActionDone")
 
 
@@ -102,6 +106,7 @@ async def test_the_services_find_what_the_prototype_knew(target: Target, file: P
         (user,) = await target.rows('SELECT * FROM identity."user" WHERE id = $1', old["id"])
         assert user["email"] == (None if old["email"].endswith("@clerk.dev") else old["email"])
         assert (user["struggle"], user["version"]) == (old["struggle"], 1)
+        assert (user["lookup_at"] is not None) == (user["email"] is None and old["id"].startswith("user_"))
         values = "SELECT value_id FROM identity.user_value WHERE user_id = $1 ORDER BY position"
         assert [row["value_id"] for row in await target.rows(values, old["id"])] == ["peace", "growth", "joy"]
         (stored,) = await target.rows("SELECT document FROM identity.preferences WHERE user_id = $1", old["id"])
@@ -219,7 +224,7 @@ async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete
 ) -> None:
     make(file)
     insert(file, "User", id="user_one", struggle="old")
-    await target.execute("INSERT INTO identity.\"user\" VALUES ('user_one', 'clerk', NULL, NULL, 1, now(), now())")
+    await target.execute(SIGNING_IN)
 
     for command in ("run", "run", "verify"):
         ended = await target.run(command, file, "--report", report)
@@ -416,9 +421,7 @@ async def test_who_signs_in_while_the_migration_runs_is_left_as_they_are_and_lis
         insert(file, "UserValue", userId=user)
     for name, url in target.environment.items():
         monkeypatch.setenv(name, url)
-    signing_in = SIGNED_IN
-
-    shown = await commands.run(Options(file), Meanwhile(target, step, signing_in))
+    shown = await commands.run(Options(file), Meanwhile(target, step, SIGNING_IN))
 
     (home,) = [home for home in shown["services"] if home["table"] == 'identity."user"']
     assert home["conflicts"] == {"count": 1, "rowids": [1]}
