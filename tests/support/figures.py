@@ -5,18 +5,21 @@ from collections.abc import Callable
 import pytest
 
 Tell = Callable[[str], None]
-_FIGURES = pytest.StashKey[list[str]]()
+_FIGURE = "figure"
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Tell:
     """``figure("10,000 tokens: 3 fetches")`` puts the line under the test's name."""
-    lines = request.config.stash.setdefault(_FIGURES, [])
-    return lambda line: lines.append(f"{request.node.name}: {line}")
+    # a test's properties travel with its report, from whichever process ran it
+    return lambda line: request.node.user_properties.append((_FIGURE, f"{request.node.name}: {line}"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if lines := config.stash.get(_FIGURES, []):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for each in terminalreporter.stats.values() for report in each]
+    calls = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call"]
+    lines = [value for report in calls for name, value in report.user_properties if name == _FIGURE]
+    if lines:
         terminalreporter.section("figures")
         for line in lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(str(line))
