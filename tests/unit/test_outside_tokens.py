@@ -302,7 +302,7 @@ def test_issuer_and_key_address_follow_from_the_publishable_key() -> None:
         ({"media_url": "media:8703"}, "MEDIA_URL: write an origin"),
         ({"trusted_proxies": ("10.0.0.0/99",)}, "TRUSTED_PROXIES: write addresses"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
 def test_a_bad_set_of_settings_says_which_and_why(given: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError) as raised:
