@@ -1,6 +1,7 @@
 """What billing's worker does all the time."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from prometheus_client import Gauge
@@ -12,6 +13,7 @@ from billing.models import REFRESH_CHANNEL
 from billing.refreshing import Refresher
 from billing.removing import SubscriberRemover
 from common.db.engine import Database
+from common.db.uow import UnitOfWork
 from common.db.wakeup import WakeUp
 
 TICK_SECONDS = 1.0
@@ -43,14 +45,8 @@ async def expire_for_ever(database: Database, rules: Rules) -> None:
 
 
 async def expire_due(database: Database, rules: Rules) -> int:
-    """Everything time has changed until now, a few users at a transaction; returns how many users it looked at."""
-    looked_at = 0
-    while True:
-        async with database.transaction() as uow:
-            count = await let_time_pass(uow, rules)
-        looked_at += count
-        if not count:
-            return looked_at
+    """Everything time has changed until now; returns how many users it looked at."""
+    return await _until_none_is_left(database, lambda uow: let_time_pass(uow, rules))
 
 
 async def forget_for_ever(database: Database, kept: timedelta) -> None:
@@ -61,14 +57,19 @@ async def forget_for_ever(database: Database, kept: timedelta) -> None:
 
 
 async def forget_old(database: Database, kept: timedelta) -> int:
-    """All that is due, a few at a transaction; returns how many went."""
-    gone = 0
+    """All that is due; returns how many went."""
+    return await _until_none_is_left(database, lambda uow: forget_old_webhooks(uow, kept))
+
+
+async def _until_none_is_left(database: Database, some: Callable[[UnitOfWork], Awaitable[int]]) -> int:
+    """Does ``some`` of the work in each transaction until none is left; returns how much there was."""
+    total = 0
     while True:
         async with database.transaction() as uow:
-            count = await forget_old_webhooks(uow, kept)
-        gone += count
+            count = await some(uow)
+        total += count
         if not count:
-            return gone
+            return total
 
 
 async def measure_for_ever(database: Database) -> None:

@@ -83,7 +83,7 @@ class IdentityDirectory:
 
     async def _asked(self, path: str, **query: str) -> bytes:
         minted = self._tokens.mint(_AUDIENCE, request_id=current_trace().correlation_id)
-        headers = {"Authorization": f"Bearer {minted.text}"}
+        headers = {"Authorization": minted.authorization}
         answer = await self._http.get(f"{self._url}{path}?{urlencode(query)}", headers=headers)
         if answer.status != 200:
             raise BadAnswer("identity", f"status {answer.status} for {path}")
