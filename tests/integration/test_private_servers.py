@@ -228,10 +228,13 @@ async def test_the_broker_keeps_confirmed_messages_over_a_kill(tmp_path: Path) -
     await broker.start(tmp_path)
     try:
         async with await aio_pika.connect(broker.url()) as session:
-            channel = await session.channel()
-            queue = await channel.declare_queue("kept", durable=True)
+            await (await session.channel()).declare_queue("kept", durable=True)
+        # The broker writes a new queue down some seconds after its answer; a stop in order does not wait for that.
+        await broker.stop()
+        await broker.start(tmp_path)
+        async with await aio_pika.connect(broker.url()) as session:
             message = aio_pika.Message(b"hello", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-            await channel.default_exchange.publish(message, queue.name)
+            await (await session.channel()).default_exchange.publish(message, "kept")
         await broker.kill()
         await broker.start(tmp_path)
         async with await aio_pika.connect(broker.url()) as session:
