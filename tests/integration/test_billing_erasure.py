@@ -126,7 +126,7 @@ async def test_a_reading_that_ends_after_the_deletion_is_dropped(world: Billing)
     world.store.uncancel("user_1")
     await world.hear()
     (claim,) = await world.refresher.claim(1)
-    readings = await world.refresher._read_all("user_1", 5)
+    readings = await world.refresher._read_all("user_1", ["user_1"], 5)
     await world.erase()
     async with world.service.database.transaction() as uow:
         with pytest.raises(UserErased):

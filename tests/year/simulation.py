@@ -31,6 +31,8 @@ HEARD = timedelta(hours=1)
 POLL = timedelta(minutes=10)
 """The simulated worker looks for work so often, and whenever a webhook comes."""
 KILLED = 0.02
+TOLD_EVERY = 30
+"""Days between two signs of progress."""
 QUIET_DAYS = 3
 """So long before the end nothing goes wrong any more, and nobody does anything in the last BOUND."""
 
@@ -62,7 +64,7 @@ class Turn:
 class Year:
     """``people`` of them for ``days``; ``run`` raises Diverged with the seed and the person's history."""
 
-    def __init__(self, world: Billing, seed: int, people: int, days: int) -> None:
+    def __init__(self, world: Billing, seed: int, people: int, days: int, tell: Callable[[str], None]) -> None:
         self.world, self.clock = world, world.clock
         self.chance = random.Random(f"year {seed}")
         self.start, self.end = self.clock(), self.clock() + timedelta(days=days)
@@ -72,6 +74,7 @@ class Year:
         self.weather = Weather(seed, self.clock, calm, api, ours)
         self.killer = Killer()
         self.report = Report(seed, people, days)
+        self._tell = tell
         self._turns: list[Turn] = []
         self._number = 0
         self._due_by: dict[str, datetime] = {}
@@ -120,6 +123,8 @@ class Year:
                 if day_end <= self.clock():
                     await forget_old(self.world.service.database, timedelta(days=90))
                     await self._compare(final=day_end == self.end)
+                    if (day_end - self.start).days % TOLD_EVERY == 0:
+                        self._tell(f"seed {self.report.seed}: {day_end:%F}, {self.report.compared} comparisons")
                     day_end += timedelta(days=1)
         self.report.counts = self.weather.counts
         return self.report
@@ -306,9 +311,11 @@ def _quiet() -> Iterator[None]:
         structlog.configure(**before)
 
 
-async def simulate(database_url: str, seed: int, people: int, days: int) -> Report:
-    """One year on an empty database. Raises Diverged."""
+async def simulate(
+    database_url: str, seed: int, people: int, days: int, tell: Callable[[str], None] = lambda _: None
+) -> Report:
+    """One year on an empty database; ``tell`` hears how far it is. Raises Diverged."""
     clock = HandClock(datetime(2027, 1, 1, tzinfo=UTC))
     with _quiet():
         async with billing(database_url, clock) as world:
-            return await Year(world, seed, people, days).run()
+            return await Year(world, seed, people, days, tell).run()

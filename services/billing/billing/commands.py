@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from billing import queries
 from billing.causes import RECONCILE, TIME, Cause, claimed, honoured, lost_to_owner, replayed, told_by
-from billing.entitlement import Covers, Evidence, Grant, Rules, SubscriptionState
+from billing.entitlement import Evidence, Grant, Rules, SubscriptionState
 from billing.models import (
     CLOCKS_APART,
     Alias,
@@ -43,7 +43,7 @@ NOTICES_HELD = 50
 """How many fresh notices about a person are held against a reading at most."""
 log = logger("billing")
 
-# the webhook's path is written as SQL: building these as expressions costs more than running them
+# the path of webhooks and readings is written as SQL: building these as expressions costs more than running them
 _STORE = text("""
     WITH stored AS (
         INSERT INTO billing.webhook_event (id, type, happened_at, received_at, body)
@@ -60,6 +60,15 @@ _LINK = text("""
     WHERE excluded.user_id IS NOT NULL
       AND (known.user_id IS NULL OR known.user_id <> ALL (CAST(:identified AS text[])))
 """)
+_KEEP = text("""
+    INSERT INTO billing.snapshot AS kept (app_user_id, taken_ms, read_at, document)
+    VALUES (:app_user_id, :taken_ms, :now, :document)
+    ON CONFLICT (app_user_id) DO UPDATE
+        SET taken_ms = excluded.taken_ms, read_at = excluded.read_at, document = excluded.document
+        WHERE kept.taken_ms < excluded.taken_ms
+    RETURNING app_user_id
+""")
+_SETTLED = text("DELETE FROM billing.provisional_grant WHERE user_id = :user_id")
 
 
 class ClaimedByAnother(Conflict):
@@ -138,7 +147,7 @@ async def take_readings(
     has the last word.
     """
     customer = await queries.customer_to_change(uow, user_id)
-    kept = await queries.kept_snapshots(uow, user_id)
+    kept, covers = await queries.snapshots_and_covers(uow, user_id)
     doubted = await _doubt(uow, user_id, readings, kept) if readings_again < len(READ_AGAIN_AFTER) else None
     again_at = uow.now + READ_AGAIN_AFTER[readings_again] if doubted else None
     if doubted and doubted.holds:
@@ -146,9 +155,9 @@ async def take_readings(
     for app_user_id, reading in sorted(readings.items()):
         if taken := await _keep_if_newer(uow, app_user_id, reading):
             kept[app_user_id] = taken
-    covers = await _covers_with(uow, [reading.snapshot for reading in readings.values()])
+    await _learn(uow, covers, [reading.snapshot for reading in readings.values()])
     # what was honoured unread is settled now
-    await uow.session.execute(delete(ProvisionalGrant).where(col(ProvisionalGrant.user_id) == user_id))
+    await uow.session.execute(_SETTLED, {"user_id": user_id})
     state = _bring(uow, rules, customer, Evidence(kept, covers), cause)
     return Outcome(
         again_at, next_reading(state, list(kept.values()), uow.now), rank_of(state, uow.now), state.plan == "pro"
@@ -170,18 +179,13 @@ async def _keep_if_newer(uow: UnitOfWork, app_user_id: str, reading: Reading) ->
     """The snapshot as kept; None when a newer one is kept already."""
     latest_credible = int((uow.now + CLOCKS_APART).timestamp() * 1000)
     taken_ms = min(reading.snapshot.taken_ms, latest_credible)
-    content = {"taken_ms": taken_ms, "read_at": uow.now, "document": reading.document}
-    row = insert(KeptSnapshot).values(app_user_id=app_user_id, **content)
-    older = col(KeptSnapshot.taken_ms) < row.excluded.taken_ms
-    index = [col(KeptSnapshot.app_user_id)]
-    kept = row.on_conflict_do_update(index_elements=index, set_=content, where=older)
-    stored = await uow.session.scalar(kept.returning(col(KeptSnapshot.app_user_id)))
+    row = {"app_user_id": app_user_id, "taken_ms": taken_ms, "now": uow.now, "document": reading.document}
+    stored = await uow.session.scalar(_KEEP, row)
     return replace(reading.snapshot, taken_ms=taken_ms) if stored else None
 
 
-async def _covers_with(uow: UnitOfWork, snapshots: Iterable[Snapshot]) -> Covers:
-    """Which entitlements each product gives, with what these snapshots show."""
-    known = await queries.covers(uow)
+async def _learn(uow: UnitOfWork, known: dict[str, frozenset[str]], snapshots: Iterable[Snapshot]) -> None:
+    """Adds to what products are known to cover what these snapshots show."""
     shown = {(one.product, one.name) for snapshot in snapshots for one in snapshot.entitlements}
     new = sorted(pair for pair in shown if pair[1] not in known.get(pair[0], ()))
     if new:
@@ -189,7 +193,6 @@ async def _covers_with(uow: UnitOfWork, snapshots: Iterable[Snapshot]) -> Covers
         await uow.session.execute(insert(ProductCover).values(rows).on_conflict_do_nothing())
         for product, name in new:
             known[product] = known.get(product, frozenset()) | {name}
-    return known
 
 
 async def reassess(uow: UnitOfWork, rules: Rules, customer: Customer, cause: Cause) -> SubscriptionState:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Row, Select, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -16,7 +17,6 @@ from billing.models import (
     Customer,
     KeptSnapshot,
     Mention,
-    ProductCover,
     ProvisionalGrant,
     Refresh,
     SubscriberRemoval,
@@ -33,11 +33,14 @@ from common.web.pagination import Page
 
 _OWNERS = text("SELECT user_id FROM billing.alias WHERE anonymous_id = ANY (:anonymous) AND user_id IS NOT NULL")
 _KEPT = text("""
-    SELECT app_user_id, taken_ms, document FROM billing.snapshot
+    SELECT app_user_id, document, taken_ms FROM billing.snapshot
     WHERE app_user_id = ANY (CAST(:user_id AS text) || ARRAY(
         SELECT anonymous_id FROM billing.alias WHERE user_id = :user_id AND claimed_at IS NOT NULL
     ))
 """)
+_KEPT_AND_COVERS = text(f"{_KEPT} UNION ALL SELECT product_id, entitlement, NULL FROM billing.product_cover")
+"""In one answer, because every reading asks for both. What a product covers has no ``taken_ms``."""
+_HELD = select(Customer).where(col(Customer.user_id) == bindparam("user_id")).with_for_update()
 _HEARD = text("""
     SELECT body, received_at FROM billing.webhook_event WHERE received_at > :since AND id IN (
         SELECT event_id FROM billing.mention WHERE app_user_id = ANY (CAST(:user_id AS text) || ARRAY(
@@ -65,10 +68,19 @@ async def customer_to_change(uow: UnitOfWork, user_id: str) -> Customer:
     Raises UserErased.
     """
     await tombstones.refuse(uow, user_id)
+    if known := await _held(uow, user_id):
+        return known
     newcomer = Customer(user_id=user_id, created_at=uow.now, updated_at=uow.now)
     await uow.session.execute(insert(Customer).values(newcomer.model_dump()).on_conflict_do_nothing())
-    statement = select(Customer).where(col(Customer.user_id) == user_id).with_for_update()
-    return (await uow.session.scalars(statement, execution_options={"populate_existing": True})).one()
+    return cast(Customer, await _held(uow, user_id))
+
+
+async def _held(uow: UnitOfWork, user_id: str) -> Customer | None:
+    """As it is now, whatever this transaction has seen of it before."""
+    found: Customer | None = await uow.session.scalar(
+        _HELD, {"user_id": user_id}, execution_options={"populate_existing": True}
+    )
+    return found
 
 
 async def customers_to_change_by_time(uow: UnitOfWork, limit: int) -> Sequence[Customer]:
@@ -110,8 +122,24 @@ async def people(uow: UnitOfWork, app_user_ids: Collection[str]) -> set[str]:
 
 async def kept_snapshots(uow: UnitOfWork, user_id: str) -> dict[str, Snapshot]:
     """The newest snapshots of the user's customers, by the id they were read for."""
-    rows = await uow.session.execute(_KEPT, {"user_id": user_id})
-    return {row.app_user_id: replace(parse_snapshot(json.loads(row.document)), taken_ms=row.taken_ms) for row in rows}
+    return {row.app_user_id: _snapshot(row) for row in await uow.session.execute(_KEPT, {"user_id": user_id})}
+
+
+async def snapshots_and_covers(uow: UnitOfWork, user_id: str) -> tuple[dict[str, Snapshot], dict[str, frozenset[str]]]:
+    """As ``kept_snapshots``, and which entitlements each product gives, as far as snapshots have shown."""
+    snapshots: dict[str, Snapshot] = {}
+    covers: dict[str, frozenset[str]] = {}
+    for row in await uow.session.execute(_KEPT_AND_COVERS, {"user_id": user_id}):
+        if row.taken_ms is not None:
+            snapshots[row.app_user_id] = _snapshot(row)
+        else:
+            product, entitlement = row.app_user_id, row.document
+            covers[product] = covers.get(product, frozenset()) | {entitlement}
+    return snapshots, covers
+
+
+def _snapshot(row: Row[Any]) -> Snapshot:
+    return replace(parse_snapshot(json.loads(row.document)), taken_ms=row.taken_ms)
 
 
 async def provisional_grants(uow: UnitOfWork, user_id: str) -> Sequence[ProvisionalGrant]:
@@ -122,7 +150,7 @@ async def provisional_grants(uow: UnitOfWork, user_id: str) -> Sequence[Provisio
 async def evidence(uow: UnitOfWork, user_id: str) -> Evidence:
     """All that decides about the user."""
     grants = tuple(row.grant for row in await provisional_grants(uow, user_id))
-    return Evidence(await kept_snapshots(uow, user_id), await covers(uow), grants)
+    return Evidence(*await snapshots_and_covers(uow, user_id), grants)
 
 
 async def last_reading_at(uow: UnitOfWork, user_id: str) -> datetime | None:
@@ -131,14 +159,6 @@ async def last_reading_at(uow: UnitOfWork, user_id: str) -> datetime | None:
     statement = select(func.min(col(KeptSnapshot.read_at)), func.count()).where(col(KeptSnapshot.app_user_id).in_(ids))
     oldest, count = (await uow.session.execute(statement)).one()
     return oldest if count == len(ids) else None
-
-
-async def covers(uow: UnitOfWork) -> dict[str, frozenset[str]]:
-    """Which entitlements each product gives, as far as snapshots have shown."""
-    found: dict[str, frozenset[str]] = {}
-    for row in await uow.session.scalars(select(ProductCover)):
-        found[row.product_id] = found.get(row.product_id, frozenset()) | {row.entitlement}
-    return found
 
 
 async def subscription(uow: UnitOfWork, rules: Rules, user_id: str) -> tuple[SubscriptionState, int, datetime]:

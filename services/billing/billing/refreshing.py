@@ -1,7 +1,7 @@
 """Reads customers and makes the readings true: claim in one transaction, read in none, keep in another."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from billing import commands, queries, work
@@ -88,8 +88,10 @@ class Refresher:
                 await work.forget(uow, claim.user_id)
 
     async def _read_and_settle(self, claim: Work) -> None:
+        if claim.erased:
+            raise UserErased  # reading would make the customer anew
         try:
-            readings = await self._read_all(claim.user_id, READING_SECONDS)
+            readings = await self._read_all(claim.user_id, claim.ids, READING_SECONDS)
         except ReadingFailed as error:
             log.warning("reading_failed", user_id=claim.user_id, problem=str(error), attempts=claim.attempts)
             await self._postpone(claim, error.retry_after)
@@ -129,8 +131,11 @@ class Refresher:
     async def _read_now(
         self, user_id: str, cause: Cause, *, seconds: float = SYNC_SECONDS, strict: bool = False
     ) -> bool:
+        async with self._database.transaction() as uow:
+            await tombstones.refuse(uow, user_id)  # reading would make the customer anew
+            ids = await queries.ids_to_read(uow, user_id)
         try:
-            readings = await self._read_all(user_id, seconds, strict=strict)
+            readings = await self._read_all(user_id, ids, seconds, strict=strict)
         except ReadingFailed as error:
             log.warning("not_read_at_once", user_id=user_id, problem=str(error))
             async with self._database.transaction() as uow:
@@ -150,11 +155,10 @@ class Refresher:
             else:
                 log.error("reading_not_kept", user_id=claim.user_id, exc_info=error)
 
-    async def _read_all(self, user_id: str, seconds: float, *, strict: bool = False) -> dict[str, Reading]:
+    async def _read_all(
+        self, user_id: str, ids: Sequence[str], seconds: float, *, strict: bool = False
+    ) -> dict[str, Reading]:
         """Every customer that is the user's; with ``strict`` a claim that is not theirs raises ClaimedByAnother."""
-        async with self._database.transaction() as uow:
-            await tombstones.refuse(uow, user_id)  # reading would make the customer anew
-            ids = await queries.ids_to_read(uow, user_id)
         readings: dict[str, Reading] = {}
         try:
             async with asyncio.timeout(seconds):

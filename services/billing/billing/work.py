@@ -45,7 +45,10 @@ _CLAIM = text("""
     )
     UPDATE billing.refresh AS claimed SET lease_token = :token, lease_until = :lease_until
     FROM due WHERE claimed.user_id = due.user_id
-    RETURNING claimed.user_id, version, attempts, readings_again, cause_kind, cause, event_id, event_type
+    RETURNING claimed.user_id, version, attempts, readings_again, cause_kind, cause, event_id, event_type, ARRAY(
+        SELECT anonymous_id FROM billing.alias
+        WHERE alias.user_id = claimed.user_id AND claimed_at IS NOT NULL ORDER BY anonymous_id
+    ) AS claimed_ids, EXISTS (SELECT FROM billing.erased_user AS gone WHERE gone.user_id = claimed.user_id) AS erased
 """)
 """Each rank by itself, so that the index finds the earliest however many readings are due."""
 _HELD = "WHERE user_id = :user_id AND lease_token = :token"
@@ -73,9 +76,11 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A claimed reading."""
+    """A claimed reading of the customers ``ids``, which are the user's; one ``erased`` must not be read."""
 
     user_id: str
+    ids: tuple[str, ...]
+    erased: bool
     token: UUID
     version: int
     attempts: int
@@ -134,7 +139,8 @@ async def claim_readings(uow: UnitOfWork, limit: int) -> Sequence[Work]:
 def _work(row: Row[Any], token: UUID) -> Work:
     kind: CauseKind = row.cause_kind
     cause = Cause(kind, row.cause, row.event_id, row.event_type)
-    return Work(row.user_id, token, row.version, row.attempts, row.readings_again, cause)
+    ids = (row.user_id, *row.claimed_ids)
+    return Work(row.user_id, ids, row.erased, token, row.version, row.attempts, row.readings_again, cause)
 
 
 async def settle(uow: UnitOfWork, work: Work, next_at: datetime | None, rank: Rank) -> None:
