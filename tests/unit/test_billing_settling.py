@@ -27,10 +27,10 @@ def snapshot(name: str) -> Snapshot:
     return parse_snapshot(json.loads((FIXTURES / f"rest_v1_composed__{name}.json").read_text()))
 
 
-def held(told: list[Notice], read: Snapshot, kept: Snapshot | None = None) -> bool | None:
-    """Whether the doubt keeps the reading from being taken over; None without a doubt."""
+def held(told: list[Notice], read: Snapshot, kept: Snapshot | None = None, user: str = "user") -> bool | None:
+    """Of a reading of ``user``: whether the doubt keeps the reading from being taken over; None without a doubt."""
     now = datetime.fromtimestamp(read.taken_ms / 1000, UTC)
-    found = doubt(told, {"user": read}, {"user": kept} if kept else {}, now)
+    found = doubt(told, {user: read}, {user: kept} if kept else {}, now)
     return found.holds if found else None
 
 
@@ -78,9 +78,18 @@ def test_only_the_latest_notices_count() -> None:
 def test_a_transfer_that_changed_nothing_yet_is_looked_at_again() -> None:
     before, empty = snapshot("active"), snapshot("transferred_away_empty")
     later = replace(before, taken_ms=before.taken_ms + 1)
-    assert held([notice("15")], later, kept=before) is False
-    assert held([notice("15")], empty, kept=before) is None
-    assert held([notice("15")], empty) is False
+    (giver,) = notice("15").leaving
+    assert held([notice("15")], later, kept=before, user=giver) is False
+    assert held([notice("15")], empty, kept=before, user=giver) is None
+    assert held([notice("15")], empty, user=giver) is False
+
+
+def test_a_transfer_takes_nothing_from_whom_it_gives_to() -> None:
+    gained, empty = snapshot("active"), snapshot("transferred_away_empty")
+    stale = replace(empty, taken_ms=gained.taken_ms + 1)
+    (_, (receiver, *_)) = notice("15").sides
+    assert held([notice("15")], stale, kept=gained, user=receiver) is True
+    assert held([notice("15")], gained, kept=empty, user=receiver) is None
 
 
 def readings(name: str, now: datetime, hours: float) -> list[timedelta]:

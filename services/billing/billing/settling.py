@@ -68,6 +68,8 @@ def doubt(
     for notice in current:
         if notice.type in _GRANTING and _says_less(notice, snapshots, now):
             return Doubt(notice, holds=True)
+        if notice.type in _MOVING and _takes_from_others(notice, read, kept, now):
+            return Doubt(notice, holds=True)
     for notice in current:
         if _looks_unchanged(notice, read, kept, now):
             return Doubt(notice, holds=False)
@@ -100,6 +102,21 @@ def _says_less(notice: Notice, snapshots: Sequence[Snapshot], now: datetime) -> 
         for entitlement in snapshot.entitlements
     }
     return any(shown.get(name, now) < until - _ROUNDING for name in notice.entitlement_ids)
+
+
+def _takes_from_others(
+    notice: Notice, read: Mapping[str, Snapshot], kept: Mapping[str, Snapshot], now: datetime
+) -> bool:
+    """Whether somebody whom nothing was moved away from would lose access: the answer is older than what is kept."""
+    return any(
+        _running(kept[one], now) - _running(snapshot, now)
+        for one, snapshot in read.items()
+        if one in kept and one not in notice.leaving
+    )
+
+
+def _running(snapshot: Snapshot, now: datetime) -> set[str]:
+    return {one.name for one in snapshot.entitlements if (one.access_until or FOR_EVER) > now}
 
 
 def _still_grants(notice: Notice, snapshots: Sequence[Snapshot], now: datetime) -> bool:
