@@ -58,6 +58,12 @@ async def rendered(works: Works, *lines: str, user: str = "user_1") -> str:
     return str(created["id"])
 
 
+async def listens(works: Works, session: str) -> None:
+    """To the end, and says what for."""
+    await works.media.api.post(f"/sessions/{session}/events", {"eventType": "complete"})
+    await works.media.api.post("/me/curation/preferences", {"primaryGoal": "Sleep"})
+
+
 def key_of(line: str) -> str:
     (key,) = line_keys([line], "nova", ToneSpeech())
     return line_object(key)
@@ -66,13 +72,23 @@ def key_of(line: str) -> str:
 async def test_everything_about_a_user_goes_and_is_counted_once(works: Works) -> None:
     session = await rendered(works, SHARED, THEIRS)
     await works.media.api.post(f"/sessions/{session}/start")
+    await listens(works, session)
     other = await rendered(works, SHARED, user="user_2")
     message = await works.media.erase("user_1")
     await works.media.deliver_deletion(message)
     await works.media.erase("user_1")
     assert await left(works, "user_1", THEIRS) == {"audio_erasure", "discarded_audio"}
     assert await counts(works, "media") == [
-        {"lines": 2, "jobs": 1, "sessions": 1, "entitlements": 1, "days": 0, "starts": 1}
+        {
+            "listening": 1,
+            "lines": 2,
+            "jobs": 1,
+            "sessions": 1,
+            "entitlements": 1,
+            "days": 0,
+            "starts": 1,
+            "curation": 1,
+        }
     ]
     assert await removals(works).remove_due() == 1
     assert await left(works, "user_1", session, THEIRS) == set()
@@ -278,6 +294,7 @@ async def test_a_copy_holds_everything_as_it_is_kept(works: Works) -> None:
     await works.media.api.post(f"/sessions/{session}/start")
     shared = await works.media.session()
     await works.media.api.post(f"/sessions/{shared}/start")
+    await listens(works, shared)
     answer = await works.media.api.get("/internal/export")
     assert answer.status == 200
     copy = json.loads(answer.text, parse_constant=pytest.fail)
@@ -293,6 +310,8 @@ async def test_a_copy_holds_everything_as_it_is_kept(works: Works) -> None:
         (shared, "2026-09-01"),
     }
     assert copy["entitlements"][0]["plan"] == "pro"
+    assert [(each["sessionId"], each["eventType"]) for each in copy["listening"]] == [(shared, "complete")]
+    assert copy["curation"][0]["primaryGoal"] == "Sleep"
     strangers = (await works.media.api.signed_in_as("user_3").get("/internal/export")).json
     assert set(map(json.dumps, strangers.values())) == {"[]"}
 
@@ -325,7 +344,7 @@ async def test_a_copy_that_is_overtaken_by_the_deletion_ends_in_an_error(works: 
 
 async def test_a_new_table_about_users_must_be_erased_and_copied_too(works: Works) -> None:
     """Whoever adds one adds it to ``erasure.py``, to ``export.py`` and here."""
-    erased = {"session", "job", "entitlement", "daily_use", "session_start"}
+    erased = {"session", "job", "entitlement", "daily_use", "session_start", "listening_event", "curation_profile"}
     gone_with_the_objects = {"discarded_audio", "audio_erasure"}
     found = await tables_about_users(works.media.database_url, "media")
     assert found == erased | gone_with_the_objects | {"erased_user"}

@@ -1,7 +1,6 @@
 """What billing's worker does all the time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from prometheus_client import Gauge
@@ -12,8 +11,8 @@ from billing.entitlement import Rules
 from billing.models import REFRESH_CHANNEL
 from billing.refreshing import Refresher
 from billing.removing import SubscriberRemover
+from common.db.batches import until_none_is_left
 from common.db.engine import Database
-from common.db.uow import UnitOfWork
 from common.db.wakeup import WakeUp
 
 TICK_SECONDS = 1.0
@@ -46,7 +45,7 @@ async def expire_for_ever(database: Database, rules: Rules) -> None:
 
 async def expire_due(database: Database, rules: Rules) -> int:
     """Everything time has changed until now; returns how many users it looked at."""
-    return await _until_none_is_left(database, lambda uow: let_time_pass(uow, rules))
+    return await until_none_is_left(database, lambda uow: let_time_pass(uow, rules))
 
 
 async def forget_for_ever(database: Database, kept: timedelta) -> None:
@@ -58,18 +57,7 @@ async def forget_for_ever(database: Database, kept: timedelta) -> None:
 
 async def forget_old(database: Database, kept: timedelta) -> int:
     """All that is due; returns how many went."""
-    return await _until_none_is_left(database, lambda uow: forget_old_webhooks(uow, kept))
-
-
-async def _until_none_is_left(database: Database, some: Callable[[UnitOfWork], Awaitable[int]]) -> int:
-    """Does ``some`` of the work in each transaction until none is left; returns how much there was."""
-    total = 0
-    while True:
-        async with database.transaction() as uow:
-            count = await some(uow)
-        total += count
-        if not count:
-            return total
+    return await until_none_is_left(database, lambda uow: forget_old_webhooks(uow, kept))
 
 
 async def measure_for_ever(database: Database) -> None:

@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from common.auth import UserId
@@ -15,12 +15,22 @@ from common.web.erasure import Belongings, refuse_erased
 from common.web.openapi import leads_to, refusals, with_headers
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
-from media import commands, composer, export, schemas
+from media import commands, composer, curation, export, schemas
 from media.grants import unseal
-from media.models import Job, Session, tombstones
+from media.models import CurationProfile, Job, Session, tombstones
 from media.plans import EntitlementRequired, FreeLimitReached
 from media.playback import AudioNotReady, Playback
-from media.queries import current_audio, grant_keys, lines_of, readable_job, readable_session, sessions_page
+from media.queries import (
+    curation_profile,
+    current_audio,
+    grant_keys,
+    last_event_kinds,
+    lines_of,
+    most_finished,
+    readable_job,
+    readable_session,
+    sessions_page,
+)
 from media.quota import grant_start, limits_of
 from media.voices import VOICES
 
@@ -66,6 +76,7 @@ _ON_A_SESSION = (
     "postSessionEnsureAudio",
     "getSessionPlaybackBundle",
     "postSessionStart",
+    "postSessionEvents",
     "deleteSession",
 )
 Grant = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})]
@@ -190,6 +201,45 @@ async def play(grant: Grant, uow: Transaction, playing: Playing) -> RedirectResp
     return RedirectResponse(await playing.urls.url(audio.audio_key), 302, {"Cache-Control": "no-store"})
 
 
+@router.post("/sessions/{id}/events", responses=NO_SUCH_SESSION)
+async def note_event(
+    identity: SessionId, body: schemas.ListeningEventRequest, uow: Transaction, user: UserId
+) -> schemas.Success:
+    """Remembers what the user did with a session they can read; their cards follow from it."""
+    session = await readable_session(uow, identity, user)
+    await commands.note_listening(uow, user, session, body.event_type, body.metadata)
+    return schemas.Success()
+
+
+@router.get("/me/curation")
+async def cards(
+    uow: Transaction,
+    user: UserId,
+    hour: Annotated[int | None, Query(ge=0, le=23, description="the user's own hour; else that of UTC")] = None,
+) -> schemas.CardsAnswer:
+    """Cards for the home screen, each slot at most once."""
+    profile, best = await curation_profile(uow, user), await most_finished(uow, user)
+    found = curation.cards(
+        await last_event_kinds(uow, user), _wishes(profile), _best(best), uow.now.hour if hour is None else hour
+    )
+    return schemas.CardsAnswer(cards=[_card_view(card) for card in found])
+
+
+@router.get("/me/curation/preferences")
+async def curation_preferences(uow: Transaction, user: UserId) -> schemas.CurationPreferencesAnswer:
+    """What the user has said about their cards."""
+    profile = await curation_profile(uow, user)
+    known = schemas.CurationPreferences(**profile.model_dump()) if profile else None
+    return schemas.CurationPreferencesAnswer(preferences=known)
+
+
+@router.post("/me/curation/preferences")
+async def tune_curation(body: schemas.TuneRequest, uow: Transaction, user: UserId) -> schemas.Success:
+    """Keeps what is said; what is left out stays as it is."""
+    await commands.tune_curation(uow, user, body.model_dump(exclude_none=True))
+    return schemas.Success()
+
+
 @router.get("/voices")
 async def voices(_: UserId) -> schemas.VoicesAnswer:
     """The voices a listener can choose."""
@@ -217,6 +267,34 @@ async def _view(uow: Transaction, session: Session, user: str, playing: Playback
         audio=await playing.audio_view(uow, session, user),
         created_at=session.created_at,
         updated_at=session.updated_at,
+    )
+
+
+def _wishes(profile: CurationProfile | None) -> curation.Wishes:
+    if profile is None:
+        return curation.Wishes()
+    return curation.Wishes(
+        cast("curation.Goal | None", profile.primary_goal),
+        cast("curation.VoicePreference | None", profile.voice_preference),
+    )
+
+
+def _best(found: tuple[Session, int] | None) -> curation.Best | None:
+    if found is None:
+        return None
+    session, times = found
+    return curation.Best(session.title, session.goal_tag, session.voice_id, session.brainwave_state, times)
+
+
+def _card_view(card: curation.Card) -> schemas.CardView:
+    return schemas.CardView(
+        slot=card.slot,
+        title=card.title,
+        duration=card.duration,
+        voice_id=card.voice_id,
+        brain_layer_preset=card.preset,
+        background_id=card.background_id,
+        why_text=card.why,
     )
 
 

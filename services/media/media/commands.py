@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -16,7 +17,16 @@ from common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from common.observability import logger
 from media.beds import frequency_for
 from media.lines import normalise
-from media.models import DiscardedAudio, Entitlement, Job, Session, SessionLine, tombstones
+from media.models import (
+    CurationProfile,
+    DiscardedAudio,
+    Entitlement,
+    Job,
+    ListeningEvent,
+    Session,
+    SessionLine,
+    tombstones,
+)
 from media.plans import Plans
 from media.queries import current_audio, latest_job, locked_session, session_by_key
 from media.quota import grant_creation
@@ -157,6 +167,29 @@ async def _add_job(uow: UnitOfWork, session: Session) -> Job:
     uow.emit(job.requested(session.version))
     await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": JOBS_CHANNEL})
     return job
+
+
+async def note_listening(
+    uow: UnitOfWork, user_id: str, session: Session, kind: str, details: dict[str, Any] | None
+) -> None:
+    """Remembers what the user did with a session they can read."""
+    uow.session.add(
+        ListeningEvent(user_id=user_id, session_id=session.id, kind=kind, details=details, occurred_at=uow.now)
+    )
+
+
+async def forget_old_listening(uow: UnitOfWork, kept: timedelta, limit: int = 1000) -> int:
+    """Removes what was done longer ago than ``kept``, ``limit`` rows at most; returns how many."""
+    old = select(col(ListeningEvent.id)).where(col(ListeningEvent.occurred_at) < uow.now - kept).limit(limit)
+    gone = delete(ListeningEvent).where(col(ListeningEvent.id).in_(old)).returning(col(ListeningEvent.id))
+    return len((await uow.session.scalars(gone)).all())
+
+
+async def tune_curation(uow: UnitOfWork, user_id: str, said: dict[str, str]) -> None:
+    """Keeps what the user said about their cards; what they did not speak of stays."""
+    row = insert(CurationProfile).values(user_id=user_id, created_at=uow.now, updated_at=uow.now, **said)
+    fresh = {**said, "updated_at": uow.now}
+    await uow.session.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=fresh))
 
 
 async def store_entitlement(uow: UnitOfWork, event: SubscriptionChanged) -> None:

@@ -10,11 +10,13 @@ from common.observability import logger
 from media.commands import REMOVED_AFTER
 from media.models import (
     AudioErasure,
+    CurationProfile,
     DailyUse,
     DiscardedAudio,
     Entitlement,
     Job,
     LineUse,
+    ListeningEvent,
     Session,
     SessionLine,
     SessionStart,
@@ -62,12 +64,14 @@ async def erase_user(uow: UnitOfWork, user_id: str, deletion_id: str | None) -> 
     await uow.session.execute(_DISCARD, {"user_id": user_id, "now": uow.now, "later": uow.now + REMOVED_AFTER})
     own = select(col(Session.id)).where(col(Session.owner_user_id) == user_id)
     counts = {
+        "listening": await _remove(uow, ListeningEvent, col(ListeningEvent.user_id) == user_id),
         "lines": await _remove(uow, SessionLine, col(SessionLine.session_id).in_(own)),
         "jobs": await _remove(uow, Job, col(Job.session_id).in_(own)),
         "sessions": await _remove(uow, Session, col(Session.owner_user_id) == user_id),
         "entitlements": await _remove(uow, Entitlement, col(Entitlement.user_id) == user_id),
         "days": await _remove(uow, DailyUse, col(DailyUse.user_id) == user_id),
         "starts": await _remove(uow, SessionStart, col(SessionStart.user_id) == user_id),
+        "curation": await _remove(uow, CurationProfile, col(CurationProfile.user_id) == user_id),
     }
     uow.session.add(AudioErasure(user_id=user_id, deletion_id=deletion_id))
     await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": REMOVALS_CHANNEL})

@@ -11,7 +11,16 @@ from common.db.uow import UnitOfWork
 from common.web.erasure import Belongings, as_json, streamed
 from media import queries
 from media.delivery import AudioUrls, SignedUrl
-from media.models import DailyUse, Entitlement, Job, Session, SessionAudio, SessionStart
+from media.models import (
+    CurationProfile,
+    DailyUse,
+    Entitlement,
+    Job,
+    ListeningEvent,
+    Session,
+    SessionAudio,
+    SessionStart,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,8 @@ def of(belongings: Belongings, urls: AudioUrls) -> StreamingResponse:
         "jobs": belongings.all(queries.jobs_after, _job),
         "days": belongings.all(queries.days_after, _day),
         "starts": belongings.all(queries.starts_after, _start),
+        "listening": belongings.all(queries.events_after, _event),
+        "curation": belongings.all(_curation_once, _curation),
     }
     return streamed({}, lists)
 
@@ -110,6 +121,34 @@ def _day(use: DailyUse) -> str:
 
 def _start(start: SessionStart) -> str:
     return as_json({"day": start.day, "sessionId": start.session_id, "startedAt": start.started_at})
+
+
+def _event(event: ListeningEvent) -> str:
+    return as_json(
+        {
+            "sessionId": event.session_id,
+            "eventType": event.kind,
+            "metadata": event.details,
+            "occurredAt": event.occurred_at,
+        }
+    )
+
+
+async def _curation_once(uow: UnitOfWork, user_id: str, last: CurationProfile | None) -> Sequence[CurationProfile]:
+    row = None if last else await queries.curation_profile(uow, user_id)
+    return [row] if row else []
+
+
+def _curation(row: CurationProfile) -> str:
+    return as_json(
+        {
+            "primaryGoal": row.primary_goal,
+            "voicePreference": row.voice_preference,
+            "soundPreference": row.sound_preference,
+            "createdAt": row.created_at,
+            "updatedAt": row.updated_at,
+        }
+    )
 
 
 async def _entitlement_once(uow: UnitOfWork, user_id: str, last: Entitlement | None) -> Sequence[Entitlement]:

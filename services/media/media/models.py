@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, cast
 
-from sqlalchemy import Column, Date, Index, text
+from sqlalchemy import BigInteger, Column, Date, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -237,6 +237,37 @@ class SessionStart(Base, table=True):
     day: Any = Field(sa_column=Column(Date, primary_key=True))
     session_id: str = Field(primary_key=True)
     started_at: datetime = moment()
+
+
+class ListeningEvent(Base, table=True):
+    """Something a user did with a session, as their app told it."""
+
+    __tablename__ = "listening_event"
+    __table_args__ = (
+        Index("ix_listening_event_user_id_id", "user_id", "id"),
+        Index("ix_listening_event_session_id", "session_id"),
+        Index("ix_listening_event_occurred_at", "occurred_at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    user_id: str
+    session_id: str = Field(foreign_key="media.session.id", ondelete="CASCADE")
+    kind: str
+    details: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB, nullable=True))
+    occurred_at: datetime = moment()
+
+
+class CurationProfile(Base, table=True):
+    """How a user wants their cards to be; what they never said is None."""
+
+    __tablename__ = "curation_profile"
+
+    user_id: str = Field(primary_key=True)
+    primary_goal: str | None = None
+    voice_preference: str | None = None
+    sound_preference: str | None = None
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
 
 
 class DiscardedAudio(Base, table=True):

@@ -3,24 +3,28 @@
 from collections.abc import Sequence
 from datetime import date
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 from sqlmodel import col
 
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
 from media.models import (
+    CurationProfile,
     DailyUse,
     DiscardedAudio,
     Entitlement,
     GrantKey,
     Job,
     LineUse,
+    ListeningEvent,
     Session,
     SessionAudio,
     SessionLine,
     SessionStart,
 )
 
+EVENTS_CONSIDERED = 100
+"""Of a user's history, for their cards."""
 ROWS_AT_ONCE, SESSIONS_AT_ONCE = 200, 20
 """Of a whole copy of a user's rows."""
 _AS_IT_IS_NOW = {"populate_existing": True}
@@ -165,6 +169,37 @@ async def starts_after(uow: UnitOfWork, user_id: str, last: SessionStart | None)
         mine = mine.where(tuple_(col(SessionStart.day), col(SessionStart.session_id)) > (last.day, last.session_id))
     ordered = mine.order_by(col(SessionStart.day), col(SessionStart.session_id))
     return list(await uow.session.scalars(ordered.limit(ROWS_AT_ONCE)))
+
+
+async def curation_profile(uow: UnitOfWork, user_id: str) -> CurationProfile | None:
+    return await uow.session.get(CurationProfile, user_id)
+
+
+async def last_event_kinds(uow: UnitOfWork, user_id: str) -> list[str]:
+    """What the user did last with sessions, the newest first."""
+    mine = select(col(ListeningEvent.kind)).where(col(ListeningEvent.user_id) == user_id)
+    return list(await uow.session.scalars(mine.order_by(col(ListeningEvent.id).desc()).limit(EVENTS_CONSIDERED)))
+
+
+async def most_finished(uow: UnitOfWork, user_id: str) -> tuple[Session, int] | None:
+    """The readable session the user has finished most often, of two the one finished last, and how often."""
+    times = func.count().label("times")
+    finished = (
+        select(col(ListeningEvent.session_id), times, func.max(col(ListeningEvent.id)).label("last"))
+        .where(col(ListeningEvent.user_id) == user_id, col(ListeningEvent.kind) == "complete")
+        .group_by(col(ListeningEvent.session_id))
+        .subquery()
+    )
+    readable = or_(col(Session.owner_user_id).is_(None), col(Session.owner_user_id) == user_id)
+    found = select(Session, finished.c.times).join(finished, finished.c.session_id == col(Session.id)).where(readable)
+    row = (await uow.session.execute(found.order_by(finished.c.times.desc(), finished.c.last.desc()).limit(1))).first()
+    return (row[0], row[1]) if row else None
+
+
+async def events_after(uow: UnitOfWork, user_id: str, last: ListeningEvent | None) -> Sequence[ListeningEvent]:
+    mine = select(ListeningEvent).where(col(ListeningEvent.user_id) == user_id)
+    following = mine.where(col(ListeningEvent.id) > ((last.id or 0) if last else 0))
+    return list(await uow.session.scalars(following.order_by(col(ListeningEvent.id)).limit(ROWS_AT_ONCE)))
 
 
 async def grant_keys(uow: UnitOfWork) -> list[str]:

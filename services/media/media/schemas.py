@@ -1,13 +1,15 @@
 """Bodies on the wire, as the shipped app sends and reads them."""
 
-from typing import Annotated, ClassVar, Literal, get_args
+import json
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from common.contracts.media import SessionSource
 from common.web.app import Instant, WireModel
 from common.web.numbers import WHOLE, Count
 from common.web.text import NO_NUL, NOT_BLANK, Url, UserIdText, one_of, storable
+from media import curation
 from media.lines import MAX_LINE_CHARACTERS
 
 UUID_SHAPE = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
@@ -269,6 +271,72 @@ class VoiceView(WireModel):
 
 class VoicesAnswer(WireModel):
     voices: list[VoiceView]
+
+
+MAXIMUM_DETAILS = 2000
+"""Characters of an event's metadata as JSON."""
+
+
+def _bounded(details: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(details, ensure_ascii=False)
+    if len(text) > MAXIMUM_DETAILS:
+        raise ValueError(f"has {len(text)} characters of JSON; {MAXIMUM_DETAILS} are kept")
+    storable(text.replace("\\u0000", "\0"))
+    return details
+
+
+class ListeningEventRequest(WireModel):
+    """The body of POST /sessions/{id}/events."""
+
+    event_type: Literal["start", "complete", "abandon", "replay", "skip_affirmation", "mix_adjust"]
+    metadata: Annotated[dict[str, Any], AfterValidator(_bounded)] | None = Field(
+        None, examples=[{"source": "curation_card", "cardSlot": "tonight"}]
+    )
+
+
+class CardView(WireModel):
+    """CurationCard."""
+
+    slot: Annotated[str, one_of(*get_args(curation.Slot))]
+    title: Words
+    duration: Annotated[Count, Field(examples=[600])]
+    """Seconds."""
+    voice_id: Annotated[str, Field(examples=["nova"])]
+    brain_layer_type: Literal["binaural"] = "binaural"
+    brain_layer_preset: Annotated[str, one_of(*get_args(curation.Preset))]
+    background_id: Annotated[str, one_of("calm", "night")]
+    why_text: Words | None = None
+
+
+class CardsAnswer(WireModel):
+    cards: list[CardView]
+
+
+class TuneRequest(WireModel):
+    """The body of POST /me/curation/preferences: what is left out stays as it is."""
+
+    primary_goal: curation.Goal | None = None
+    voice_preference: curation.VoicePreference | None = None
+    sound_preference: curation.SoundPreference | None = None
+
+
+class CurationPreferences(WireModel):
+    nullable: ClassVar[frozenset[str]] = frozenset({"primaryGoal", "voicePreference", "soundPreference"})
+
+    user_id: UserIdText
+    primary_goal: Annotated[str, one_of(*get_args(curation.Goal))] | None
+    voice_preference: Annotated[str, one_of(*get_args(curation.VoicePreference))] | None
+    sound_preference: Annotated[str, one_of(*get_args(curation.SoundPreference))] | None
+    created_at: Instant
+    updated_at: Instant
+
+
+class CurationPreferencesAnswer(WireModel):
+    """`preferences` is null for a user who has said nothing."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"preferences"})
+
+    preferences: CurationPreferences | None
 
 
 class Success(WireModel):

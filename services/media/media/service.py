@@ -1,6 +1,7 @@
 """Media's whole wiring."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from common.auth import CallerVerifier
@@ -10,6 +11,7 @@ from common.internal_tokens import internal_token_verifier
 from common.messaging.outbox import Outbox
 from common.service import Service
 from common.web.app import create_app
+from media import listening
 from media.api import router
 from media.consumers import entitlements, users
 from media.delivery import audio_urls
@@ -36,6 +38,7 @@ def build(
     storage = S3Storage(settings)
     plans = Plans(settings.media_free_tier, settings.media_free_daily_sessions)
     lease = timedelta(seconds=settings.media_job_lease_seconds)
+    kept = timedelta(days=settings.media_listening_retention_days)
     renderer = Renderer(database, storage, speech or HibariSpeech(), slots=render_slots, lease=lease)
 
     app = create_app("media", title="Entrain media", checks={"database": database.check})
@@ -54,6 +57,10 @@ def build(
         metadata=Base.metadata,
         migrations=Path(__file__).parent / "migrations",
         subscriptions=[entitlements, users],
-        loops={"render": renderer.run, "removals": Removals(database, storage).run},
+        loops={
+            "render": renderer.run,
+            "removals": Removals(database, storage).run,
+            "forget": partial(listening.forget_for_ever, database, kept),
+        },
         resources=[storage],
     )

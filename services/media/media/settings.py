@@ -35,6 +35,9 @@ class MediaSettings(DatabaseSettings):
     media_job_lease_seconds: int = Field(
         20, ge=5, le=600, description="how long a render job stays with a worker that has fallen silent"
     )
+    media_listening_retention_days: int = Field(
+        400, ge=1, le=3650, description="how long what users did with sessions is kept, for their cards"
+    )
     public_url: str = Field(
         "http://127.0.0.1:8787", pattern=_ORIGIN, description="the address clients see; play grants lead there"
     )
