@@ -1,37 +1,35 @@
 """Media's HTTP doors."""
 
-import json
 import re
-from datetime import datetime
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from common.auth import UserId
-from common.errors import Conflict, DomainError, Forbidden, NotFound
+from common.errors import DomainError, Forbidden, NotFound
 from common.web.app import WireRoute
 from common.web.erasure import Belongings, refuse_erased
 from common.web.openapi import leads_to, refusals, with_headers
 from common.web.pagination import Paging
 from common.web.transactions import Transaction
-from media import commands, composer, curation, export, schemas
+from media import commands, curation, export, schemas
 from media.grants import unseal
-from media.models import CurationProfile, Job, Session, tombstones
-from media.plans import EntitlementRequired, FreeLimitReached
+from media.models import CurationProfile, Session, tombstones
+from media.plans import FreeLimitReached
 from media.playback import AudioNotReady, Playback
 from media.queries import (
     curation_profile,
     current_audio,
     grant_keys,
     last_event_kinds,
-    lines_of,
     most_finished,
     readable_job,
     readable_session,
     sessions_page,
 )
-from media.quota import grant_start, limits_of
+from media.quota import grant_start
+from media.views import LEADS_TO_A_SESSION, job_view, session_view
 from media.voices import VOICES
 
 router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased)])
@@ -65,20 +63,7 @@ def playback(request: Request) -> Playback:
 SessionId = Annotated[str, Depends(session_id)]
 JobId = Annotated[str, Path(alias="id", json_schema_extra={"pattern": schemas.UUID_SHAPE})]
 Playing = Annotated[Playback, Depends(playback)]
-IdempotencyKey = Annotated[
-    str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern="^[!-~]+$")
-]
-"""One per session that is meant; sent again with the same body it answers the same session."""
-
 NO_SUCH_SESSION = refusals(InvalidSessionId, NotFound)
-_ON_A_SESSION = (
-    "getSession",
-    "postSessionEnsureAudio",
-    "getSessionPlaybackBundle",
-    "postSessionStart",
-    "postSessionEvents",
-    "deleteSession",
-)
 Grant = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})]
 
 
@@ -88,18 +73,7 @@ async def entitlement(uow: Transaction, user: UserId, playing: Playing) -> schem
     return await playing.entitlement(uow, user)
 
 
-@router.post("/affirmations/generate", responses=refusals(EntitlementRequired))
-async def generate(
-    body: schemas.GenerateRequest, uow: Transaction, user: UserId, playing: Playing
-) -> schemas.GeneratedAffirmations:
-    """Writes affirmations for a goal; part of Pro unless free users create sessions here."""
-    if not (await limits_of(uow, playing.plans, user)).own_sessions:
-        raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
-    lines = composer.compose(body.goal or "", body.struggle or "", body.session_type, body.count or 4)
-    return schemas.GeneratedAffirmations(affirmations=lines)
-
-
-@router.get("/sessions", responses={200: leads_to(**dict.fromkeys(_ON_A_SESSION, "/sessions/0/id"))})
+@router.get("/sessions", responses={200: leads_to(**dict.fromkeys(LEADS_TO_A_SESSION, "/sessions/0/id"))})
 async def list_sessions(uow: Transaction, user: UserId, page: Paging) -> schemas.SessionPage:
     """The catalogue and the user's own sessions, newest first."""
     rows, more = page.cut(await sessions_page(uow, user, page.fetch, page.offset))
@@ -107,32 +81,10 @@ async def list_sessions(uow: Transaction, user: UserId, page: Paging) -> schemas
     return schemas.SessionPage(sessions=summaries, limit=page.limit, offset=page.offset, has_more=more)
 
 
-@router.post(
-    "/sessions",
-    status_code=201,
-    responses={
-        201: leads_to(**dict.fromkeys(_ON_A_SESSION, "/id"), getJob="/_audioJobId"),
-        **refusals(EntitlementRequired, FreeLimitReached, Conflict),
-    },
-)
-async def create_session(
-    body: schemas.DraftSession,
-    uow: Transaction,
-    user: UserId,
-    playing: Playing,
-    idempotency_key: IdempotencyKey = None,
-) -> schemas.CreatedSessionView:
-    """Creates a session and orders its audio, once per `Idempotency-Key` or `localDraftId`; 409 for another body."""
-    key = idempotency_key or (body.local_draft_id.lower() if body.local_draft_id else None)
-    session, job = await commands.create_session(uow, playing.plans, user, body, key)
-    view = await _view(uow, session, user, playing)
-    return schemas.CreatedSessionView(**dict(view), audio_job_id=job.id if job else None)
-
-
 @router.get("/sessions/{id}", responses=NO_SUCH_SESSION)
 async def get_session(identity: SessionId, uow: Transaction, user: UserId, playing: Playing) -> schemas.SessionView:
     """One session; `audio` is there once it has been made."""
-    return await _view(uow, await readable_session(uow, identity, user), user, playing)
+    return await session_view(uow, await readable_session(uow, identity, user), user, playing)
 
 
 @router.delete("/sessions/{id}", responses=refusals(InvalidSessionId, Forbidden, NotFound))
@@ -151,14 +103,14 @@ async def ensure_audio(identity: SessionId, uow: Transaction, user: UserId) -> s
 
 
 @router.get(
-    "/jobs/{id}", responses={200: leads_to(**dict.fromkeys(_ON_A_SESSION, "/job/sessionId")), **refusals(NotFound)}
+    "/jobs/{id}", responses={200: leads_to(**dict.fromkeys(LEADS_TO_A_SESSION, "/job/sessionId")), **refusals(NotFound)}
 )
 async def get_job(identity: JobId, uow: Transaction, user: UserId) -> schemas.JobAnswer:
     """How far a job is; ask again after `retryAfterSeconds`."""
     if not _UUID.fullmatch(identity):
         raise NotFound("There is no such job.")
     job = await readable_job(uow, identity.lower(), user)
-    return schemas.JobAnswer(job=_job_view(job, uow.now))
+    return schemas.JobAnswer(job=job_view(job, uow.now))
 
 
 @router.get("/sessions/{id}/playback-bundle", responses=refusals(InvalidSessionId, NotFound, AudioNotReady))
@@ -252,24 +204,6 @@ async def export_everything(user: UserId, playing: Playing, request: Request) ->
     return export.of(Belongings(request.app.state.database, tombstones, user), playing.urls)
 
 
-async def _view(uow: Transaction, session: Session, user: str, playing: Playback) -> schemas.SessionView:
-    return schemas.SessionView(
-        id=session.id,
-        owner_user_id=session.owner_user_id,
-        source=session.source,
-        title=session.title,
-        goal_tag=session.goal_tag,
-        affirmations=await lines_of(uow, session.id),
-        voice_id=session.voice_id,
-        frequency_hz=session.frequency_hz,
-        brainwave_state=session.brainwave_state,
-        solfeggio_hz=session.solfeggio_hz,
-        audio=await playing.audio_view(uow, session, user),
-        created_at=session.created_at,
-        updated_at=session.updated_at,
-    )
-
-
 def _wishes(profile: CurationProfile | None) -> curation.Wishes:
     if profile is None:
         return curation.Wishes()
@@ -295,25 +229,4 @@ def _card_view(card: curation.Card) -> schemas.CardView:
         brain_layer_preset=card.preset,
         background_id=card.background_id,
         why_text=card.why,
-    )
-
-
-def _job_view(job: Job, now: datetime) -> schemas.JobView:
-    done = json.dumps({"sessionId": job.session_id}) if job.status == "completed" else None
-    return schemas.JobView(
-        id=job.id,
-        status=job.status,
-        stage=job.stage,
-        percent=job.percent,
-        payload=json.dumps({"sessionId": job.session_id}),
-        result=done,
-        error=job.error if job.status == "failed" else None,
-        attempts=job.attempts,
-        retry_after_seconds=job.retry_after(now),
-        session_id=job.session_id,
-        user_id=job.user_id,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        created_at=job.created_at,
-        updated_at=job.updated_at,
     )

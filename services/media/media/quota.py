@@ -38,10 +38,15 @@ async def grant_start(uow: UnitOfWork, plans: Plans, user_id: str, session: Sess
 async def grant_creation(uow: UnitOfWork, plans: Plans, user_id: str) -> None:
     """Raises EntitlementRequired where the plan has no own sessions, FreeLimitReached when today's are used up."""
     limits = await limits_of(uow, plans, user_id)
-    if not limits.own_sessions:
-        raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
+    require_own_sessions(limits)
     if limits.counts_creation():
         await _count(uow, user_id, uow.now.date(), limits)
+
+
+def require_own_sessions(limits: Limits) -> None:
+    """Raises EntitlementRequired."""
+    if not limits.own_sessions:
+        raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
 
 
 async def _count(uow: UnitOfWork, user_id: str, day: date, limits: Limits) -> None:

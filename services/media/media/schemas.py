@@ -256,6 +256,8 @@ class GenerateRequest(WireModel):
     session_type: Word = "Meditate"
     goal: Wish | None = Field(None, examples=["speak calmly in front of my team"])
     struggle: Wish | None = Field(None, examples=["I doubt myself before I speak."])
+    values: list[Word] = Field([], max_length=20, examples=[["courage", "growth"]])
+    """What the person values, in words; beside the goal, when the app knows it."""
     count: Annotated[int, Field(strict=True, ge=0, le=24, examples=[6]), WHOLE] = 4
 
 

@@ -11,18 +11,26 @@ from common.internal_tokens import internal_token_verifier
 from common.messaging.outbox import Outbox
 from common.service import Service
 from common.web.app import create_app
-from media import listening
+from common.web.client import HttpClient, Patience
+from media import authoring, listening
 from media.api import router
 from media.consumers import entitlements, users
 from media.delivery import audio_urls
 from media.jobs import Renderer
+from media.language_model import ChatModel
 from media.models import Base, tombstones
+from media.moderation import ModerationApi, Moderator
 from media.plans import Plans
 from media.playback import Playback
 from media.removals import Removals
 from media.settings import MediaSettings
 from media.speech import HibariSpeech, Speech
 from media.storage import S3Storage
+from media.writing import Writer
+
+MODEL = Patience(connect=3.0, read=20.0, total=25.0)
+JUDGING = Patience(connect=2.0, read=4.0, total=6.0)
+"""Somebody waits for both, and both can be done without."""
 
 
 def build(
@@ -47,7 +55,11 @@ def build(
     app.state.storage = storage
     app.state.tombstones = tombstones
     app.state.playback = Playback(plans, audio_urls(settings, storage, clock), settings.public_url)
+    model_http = HttpClient("language_model", patience=MODEL, retries=1, clock=clock)
+    moderation_http = HttpClient("moderation", patience=JUDGING, retries=1, clock=clock)
+    app.state.moderator, app.state.writer = _judged_writing(settings, model_http, moderation_http)
     app.include_router(router)
+    app.include_router(authoring.router)
 
     return Service(
         name="media",
@@ -62,5 +74,16 @@ def build(
             "removals": Removals(database, storage).run,
             "forget": partial(listening.forget_for_ever, database, kept),
         },
-        resources=[storage],
+        resources=[storage, model_http, moderation_http],
     )
+
+
+def _judged_writing(
+    settings: MediaSettings, model_http: HttpClient, moderation_http: HttpClient
+) -> tuple[Moderator, Writer]:
+    """With a key by the provider, else offline."""
+    if settings.openai_api_key is None:
+        return (moderator := Moderator()), Writer(None, moderator)
+    url, key = settings.openai_base_url, settings.openai_api_key.get_secret_value()
+    moderator = Moderator(ModerationApi(moderation_http, url, key) if settings.openai_moderation else None)
+    return moderator, Writer(ChatModel(model_http, url, key, settings.openai_model), moderator)

@@ -9,6 +9,7 @@ from common.settings import DatabaseSettings, read_as
 from media.signing_keys import signing_key
 
 _ORIGIN = r"^https?://[^/\s]+/?$"
+_API = r"^https?://[^/\s]+(/[^\s?#]*)?$"
 
 
 class MediaSettings(DatabaseSettings):
@@ -28,6 +29,16 @@ class MediaSettings(DatabaseSettings):
     cloudfront_key_pair_id: str | None = Field(None, description="id of the public key the CDN trusts")
     cloudfront_private_key: SecretStr | None = Field(None, description="PEM (RSA or EC P-256) that signs audio URLs")
     media_url_ttl_seconds: int = Field(86400, ge=60, le=604800, description="how long an audio URL stays good")
+    openai_api_key: SecretStr | None = Field(
+        None, description="key of the language model; without one affirmations are composed offline"
+    )
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", pattern=_API, description="where an OpenAI-compatible API is, with its /v1"
+    )
+    openai_model: str = Field("gpt-4.1-mini", min_length=1, description="the chat model that writes affirmations")
+    openai_moderation: bool = Field(
+        True, description="whether the provider also judges what is written; the word rules always do"
+    )
     media_free_tier: Literal["catalog", "create"] = Field(
         "catalog", description="`catalog`: free users start catalogue sessions; `create`: they create sessions"
     )
