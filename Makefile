@@ -7,7 +7,7 @@ BIN := .venv/bin
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-header --format requirements-txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz lint contracts lock environment broker
+.PHONY: help run test year attacks fuzz voices lint contracts lock environment broker
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,9 @@ fuzz: environment ## plays the running product against its published API for som
 
 year: environment ## a year of 500 people's subscriptions, with faults; SEED="1 2 3" for several years
 	@$(BIN)/python -m tests.year --seed $(SEED) $(ARGS)
+
+voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro
+	@$(PYTHON) deploy/setup/voices.py
 
 lint: environment ## style, types, import rules, Docker files
 	$(BIN)/ruff check .

@@ -1,15 +1,20 @@
 """What media reads from the environment."""
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from common.internal_tokens import internal_token_verifier
 from common.settings import DatabaseSettings, read_as
+from media.kokoro_pieces import missing_pieces
 from media.signing_keys import signing_key
 
 _ORIGIN = r"^https?://[^/\s]+/?$"
 _API = r"^https?://[^/\s]+(/[^\s?#]*)?$"
+
+
+Engine = Literal["hibari", "kokoro", "openai", "elevenlabs"]
 
 
 class MediaSettings(DatabaseSettings):
@@ -39,6 +44,16 @@ class MediaSettings(DatabaseSettings):
     openai_moderation: bool = Field(
         True, description="whether the provider also judges what is written; the word rules always do"
     )
+    openai_speech_model: str = Field("gpt-4o-mini-tts", min_length=1, description="the model of MEDIA_SPEECH=openai")
+    elevenlabs_api_key: SecretStr | None = Field(None, description="key of MEDIA_SPEECH=elevenlabs")
+    elevenlabs_base_url: str = Field("https://api.elevenlabs.io", pattern=_ORIGIN, description="where ElevenLabs is")
+    media_speech: Engine = Field(
+        "hibari", description="who speaks: hibari and kokoro offline, openai and elevenlabs not"
+    )
+    media_speech_fallback: Engine | None = Field(
+        None, description="who speaks when MEDIA_SPEECH cannot be had; default: nobody, the job is tried again"
+    )
+    media_kokoro_path: str = Field(".cache/voices", description="the folder that `make voices` fills, for kokoro")
     media_free_tier: Literal["catalog", "create"] = Field(
         "catalog", description="`catalog`: free users start catalogue sessions; `create`: they create sessions"
     )
@@ -68,5 +83,18 @@ class MediaSettings(DatabaseSettings):
             raise ValueError("set both CLOUDFRONT_KEY_PAIR_ID and CLOUDFRONT_PRIVATE_KEY, or neither")
         if self.cloudfront_key_pair_id is not None and self.cloudfront_domain is None:
             raise ValueError("CLOUDFRONT_KEY_PAIR_ID signs URLs of CLOUDFRONT_DOMAIN: set it too")
+        for engine in (self.media_speech, self.media_speech_fallback):
+            self._can_speak(engine)
         internal_token_verifier(self, self.service)
         return self
+
+    def _can_speak(self, engine: Engine | None) -> None:
+        if engine == "openai" and self.openai_api_key is None:
+            raise ValueError("MEDIA_SPEECH=openai needs OPENAI_API_KEY")
+        if engine == "elevenlabs" and self.elevenlabs_api_key is None:
+            raise ValueError("MEDIA_SPEECH=elevenlabs needs ELEVENLABS_API_KEY")
+        if engine == "kokoro" and (missing := missing_pieces(Path(self.media_kokoro_path))):
+            raise ValueError(
+                f"MEDIA_SPEECH=kokoro finds no {missing[0]} in {self.media_kokoro_path}: run `make voices`, or set "
+                "MEDIA_KOKORO_PATH to the folder it filled"
+            )

@@ -33,6 +33,10 @@ class Unspeakable(ValueError):
         self.line = line
 
 
+class SpeechUnavailable(Exception):
+    """The engine cannot be had now; a later attempt may succeed."""
+
+
 @dataclass(frozen=True)
 class Take:
     """How one read is spoken: pace (1.0 is the engine's own), pitch in semitones, melody (1.0 as predicted), seed."""
@@ -67,7 +71,7 @@ class Speech(Protocol):
     def read(self, text: str, voice: str, take: Take) -> Samples:
         """One channel of speech at 48 kHz, shape (n,), with as much silence around it as the engine makes.
 
-        Raises Unspeakable.
+        Raises Unspeakable and SpeechUnavailable.
         """
 
     def warm_up(self) -> None:
@@ -99,7 +103,7 @@ TIMBRES: Mapping[str, Timbre] = {
 }
 
 _VOICED_ABOVE_HZ = 40.0
-_SENTENCE_PAUSE = RATE * 350 // 1000
+SENTENCE_PAUSE = RATE * 350 // 1000
 
 
 class HibariSpeech:
@@ -125,7 +129,7 @@ class HibariSpeech:
         model, timbre = self._loaded(), TIMBRES[self.voice(voice)]
         rng = np.random.default_rng(take.seed)
         sentences: list[Samples] = []
-        for phonemes in model.phonemize(_closed(text)):
+        for phonemes in model.phonemize(closed(text)):
             ids = model.ids(phonemes)
             if len(ids) > 2:
                 sentences.append(self._sentence(model, ids, timbre, take, rng))
@@ -135,8 +139,8 @@ class HibariSpeech:
         if len(audible) == 1:
             return audible[0]
         # The model puts most of a second of silence around every sentence; a line is one thought.
-        parts = [part for sentence in audible for part in (trim(sentence), silence(_SENTENCE_PAUSE))]
-        return np.concatenate([*parts, silence(_SENTENCE_PAUSE)])
+        parts = [part for sentence in audible for part in (trim(sentence), silence(SENTENCE_PAUSE))]
+        return np.concatenate([*parts, silence(SENTENCE_PAUSE)])
 
     def _loaded(self) -> Any:
         with self._loading:
@@ -161,7 +165,7 @@ class HibariSpeech:
         return np.asarray(soxr.resample(samples, dsp.SR, RATE, quality="HQ"), np.float32)
 
 
-def _closed(text: str) -> str:
+def closed(text: str) -> str:
     """A full stop makes the melody of the last word fall; without one it hangs."""
     return f"{text}." if text[-1:].isalnum() else text
 
