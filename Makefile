@@ -25,7 +25,7 @@ attacks: environment broker ## the tests of every known attack on tokens and the
 fuzz: environment ## plays the running product against its published API for some minutes, and sums up
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)
 
-year: environment ## a year of 500 people's subscriptions, with faults; SEED="1 2 3" for several years
+year: environment ## a year of 500 people's subscriptions, with faults; SEED="1..3 7" for several years
 	@$(BIN)/python -m tests.year --seed $(SEED) $(ARGS)
 
 voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro

@@ -53,6 +53,10 @@ class Report:
     divergence: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        what = ", ".join(f"{count} {name}" for name, count in sorted(self.counts.items()))
+        return f"seed {self.seed}, {self.compared} comparisons, divergence {self.divergence}; {what}"
+
 
 @dataclass(order=True)
 class Turn:
@@ -73,7 +77,7 @@ class Year:
         ours = tuple(spread(self.chance, self.start, days - QUIET_DAYS - 2, (24,)))
         self.weather = Weather(seed, self.clock, calm, api, ours)
         self.killer = Killer()
-        self.report = Report(seed, people, days)
+        self.report = Report(seed, people, days, counts=self.weather.counts)
         self._tell = tell
         self._turns: list[Turn] = []
         self._number = 0
@@ -125,9 +129,8 @@ class Year:
                     await forget_old(self.world.service.database, timedelta(days=90))
                     await self._compare(final=day_end == self.end)
                     if (day_end - self.start).days % TOLD_EVERY == 0:
-                        self._tell(f"seed {self.report.seed}: {day_end:%F}, {self.report.compared} comparisons")
+                        self._tell(f"{day_end:%F}: {self.report}")
                     day_end += timedelta(days=1)
-        self.report.counts = self.weather.counts
         return self.report
 
     def _living(self, person: Person, acts: Life) -> Callable[[], Any]:
@@ -175,21 +178,28 @@ class Year:
         if not self.weather.calm() and self.chance.random() < KILLED:
             self.killer.arm(self.chance.randint(0, 12))
         try:
-            await self.refresher.work_off()
-            await expire_due(self.world.service.database, self.world.rules)
+            due, ends = await self._due_and_ending()
+            if due <= self.clock():
+                await self.refresher.work_off()
+            if ends <= self.clock():
+                await expire_due(self.world.service.database, self.world.rules)
         except WorkerKilled:
             self.weather.count("workers killed")
         self.killer.disarm()
         return await self._next_work()
 
     async def _next_work(self) -> datetime:
-        asked = "SELECT (SELECT min(due_at) FROM billing.refresh), (SELECT min(changes_at) FROM billing.customer)"
-        due, ends = await self.session.fetchrow(asked)
         now = self.clock()
-        wanted = max(min(due or self.end, ends or self.end), now + timedelta(microseconds=1))
+        wanted = max(min(await self._due_and_ending()), now + timedelta(microseconds=1))
         poll = POLL if not self.weather.api_is_down() else 6 * POLL
         polls = -((self.start - wanted) // poll)
         return min(self.start + polls * poll, now + timedelta(days=1))
+
+    async def _due_and_ending(self) -> tuple[datetime, datetime]:
+        """When the next reading is due, and when time changes somebody next."""
+        asked = "SELECT (SELECT min(due_at) FROM billing.refresh), (SELECT min(changes_at) FROM billing.customer)"
+        due, ends = await self.session.fetchrow(asked)
+        return due or self.end, ends or self.end
 
     # --- what may be expected, and when
 
