@@ -10,11 +10,12 @@ from aiohttp import web
 from jose import jwt
 
 from embedded.clerk import ClerkStandIn
-from embedded.commands import add_commands, run_command
+from embedded.commands import STORE_ACTIONS, add_commands, run_command
 from embedded.control import ControlServer
 from embedded.local_server import LocalServer
 from embedded.revenuecat import RevenueCatStandIn
 from embedded.running_product import Run, find_run, forget_run, record_run
+from embedded.store_acts import store_acts
 from tests.support.webhook_receiver import WebhookReceiver
 
 PORT = 18787
@@ -142,11 +143,74 @@ async def test_store_changes_purchases_and_tells_how_each_webhook_was_received(
     assert capsys.readouterr().out.strip().endswith(": 200")
 
 
-@pytest.mark.parametrize("action", ["renew", "cancel", "refund", "expire", "billing-issue"])
-async def test_every_store_action_reaches_the_webhook(product: Product, action: str) -> None:
-    await command("store", "purchase", "ada")
-    assert await command("store", action, "ada") == 0
-    assert len(product.receiver.received) >= 2
+ANONYMOUS = "$RCAnonymousID:" + "a" * 32
+PLAY = "entrain_pro:monthly"
+BUYS = ("purchase", "ada")
+ACTS: tuple[tuple[tuple[str, ...], tuple[str, ...], list[str]], ...] = (
+    ((), BUYS, ["INITIAL_PURCHASE"]),
+    (BUYS, ("renew", "ada"), ["RENEWAL"]),
+    (BUYS, ("cancel", "ada"), ["CANCELLATION"]),
+    (BUYS, ("refund", "ada"), ["CANCELLATION", "EXPIRATION"]),
+    (BUYS, ("expire", "ada"), ["EXPIRATION"]),
+    (BUYS, ("billing-issue", "ada"), ["BILLING_ISSUE", "CANCELLATION"]),
+    (BUYS, ("decline", "ada", "--days", "3"), []),
+    (BUYS, ("change-product", "ada", "--product", "entrain_annual"), ["PRODUCT_CHANGE", "RENEWAL"]),
+    (BUYS, ("change-product", "ada", "--product", "entrain_annual", "--deferred"), ["PRODUCT_CHANGE"]),
+    ((*BUYS, "--product", PLAY), ("pause", "ada", "--days", "90"), ["SUBSCRIPTION_PAUSED"]),
+    (BUYS, ("extend", "ada", "--days", "5"), ["SUBSCRIPTION_EXTENDED"]),
+    ((), ("grant", "ada", "--days", "2"), ["NON_RENEWING_PURCHASE"]),
+    (("grant", "ada"), ("revoke-grants", "ada"), ["CANCELLATION", "EXPIRATION"]),
+    ((), ("grant-unconfirmed", "ada"), ["TEMPORARY_ENTITLEMENT_GRANT"]),
+    (("grant-unconfirmed", "ada"), ("confirm", "ada"), ["INITIAL_PURCHASE"]),
+    (("purchase", ANONYMOUS), ("log-in", ANONYMOUS, "ada"), []),
+    (BUYS, ("transfer", "ada", "bob"), ["TRANSFER"]),
+    (BUYS, ("pass-time", "ada"), []),
+)
+
+
+@pytest.mark.parametrize("before, act, told", ACTS, ids=[act[0] for _, act, _ in ACTS])
+async def test_what_an_act_of_the_store_tells(
+    product: Product, before: tuple[str, ...], act: tuple[str, ...], told: list[str]
+) -> None:
+    if before:
+        assert await command("store", *before) == 0
+    heard = len(product.receiver.received)
+    assert await command("store", *act) == 0
+    assert [one.event["type"] for one in product.receiver.received[heard:]] == told
+
+
+async def test_an_act_that_undoes_another_is_done_after_it(product: Product) -> None:
+    for action in ("purchase", "cancel", "uncancel", "refund", "reverse-refund"):
+        assert await command("store", action, "ada") == 0
+    kinds = [one.event["type"] for one in product.receiver.received]
+    assert kinds == [
+        "INITIAL_PURCHASE",
+        "CANCELLATION",
+        "UNCANCELLATION",
+        "CANCELLATION",
+        "EXPIRATION",
+        "REFUND_REVERSED",
+    ]
+
+
+async def test_the_length_of_an_act_is_what_was_asked_for(product: Product) -> None:
+    await command("store", "purchase", "ada", "--family-share")
+    await command("store", "billing-issue", "ada", "--days", "0")
+    await command("store", "grant", "bob", "--days", "2")
+    (bought, failed, _, granted) = [one.event for one in product.receiver.received]
+    assert bought["is_family_share"] is True
+    assert failed["grace_period_expiration_at_ms"] is None
+    assert granted["expiration_at_ms"] - granted["purchased_at_ms"] == pytest.approx(2 * 86_400_000, abs=1000)
+
+
+def test_the_command_line_offers_every_act_and_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {*STORE_ACTIONS} == {*store_acts(RevenueCatStandIn()), "retry"}
+    parser = argparse.ArgumentParser(prog="embedded")
+    add_commands(parser.add_subparsers(required=True))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["store", "--help"])
+    shown = capsys.readouterr().out
+    assert [action for action in STORE_ACTIONS if f"  {action} " not in shown] == []
 
 
 async def test_what_the_store_refuses_is_told_in_one_line(product: Product, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +218,10 @@ async def test_what_the_store_refuses_is_told_in_one_line(product: Product, caps
     assert capsys.readouterr().err.strip().splitlines() == ["user_ada has no subscription for which this can be done"]
 
 
-@pytest.mark.parametrize("words", [("purchase",), ("transfer", "ada"), ("refund", "ada", "bob")])
+@pytest.mark.parametrize(
+    "words",
+    [("purchase",), ("transfer", "ada"), ("log-in", "ada"), ("change-product", "ada"), ("refund", "ada", "bob")],
+)
 async def test_store_names_what_is_missing(product: Product, words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
         await command("store", *words)

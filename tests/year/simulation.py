@@ -102,8 +102,7 @@ class Year:
     def act(self, name: str, *arguments: Any, **more: Any) -> None:
         ids = [str(one) for one in arguments[: 2 if name in ("transfer", "log_in") else 1]]
         with self._announcing(*ids):
-            on = self.world.store.ledger if name == "decline" else self.world.store
-            getattr(on, name)(*arguments, **more)
+            getattr(self.world.store, name)(*arguments, **more)
             if name == "log_in":  # of which no webhook tells
                 self._expect_of_those_acting(self.clock() + BOUND)
 

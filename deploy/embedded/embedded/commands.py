@@ -16,8 +16,40 @@ DEFAULT_PORT = 8787
 LEAVING_SECONDS = 600
 DEFAULT_DATA = Path("./.data")
 CLERK_ACTIONS = ("sign-up", "change-email", "delete", "sign-out")
-STORE_ACTIONS = ("purchase", "renew", "cancel", "uncancel", "refund", "expire", "billing-issue", "transfer", "retry")
+STORE_ACTIONS = {
+    "purchase": "buy a product; of one that has run out, the next period",
+    "renew": "the next period, also after a failed charge, a refund or a pause",
+    "cancel": "turn renewal off",
+    "uncancel": "turn renewal on again",
+    "refund": "money back, access ends",
+    "reverse-refund": "the store takes the refund back",
+    "expire": "the subscription ends now",
+    "billing-issue": "a charge fails now; --days of grace follow (16), 0 for none",
+    "decline": "every charge will fail; --days of grace follow (none)",
+    "change-product": "to --product, now or --deferred to the next period",
+    "pause": "from the end of the period on, until --days from now (60); Google Play only",
+    "extend": "the period ends --days later (7)",
+    "grant": "a promotional grant, for --days (a month)",
+    "revoke-grants": "take promotional grants back",
+    "grant-unconfirmed": "a day's access, because the store cannot confirm the purchase yet",
+    "confirm": "the store confirms it",
+    "log-in": "make an anonymous id and OTHER the same customer; no webhook tells of it",
+    "transfer": "everything bought becomes OTHER's",
+    "pass-time": "do what the store does by itself up to now: renew, charge, end, resume",
+    "retry": "send what waits for another attempt, now",
+}
+TO_ANOTHER = ("transfer", "log-in")
 USER_HELP = "a Clerk id (user_2abc), or a bare name: ada means user_ada; it need not exist yet"
+
+_STORE_EPILOG = "\n".join(
+    (
+        "actions:",
+        *(f"  {action:<18} {what}" for action, what in STORE_ACTIONS.items()),
+        "",
+        "Any product id can be bought. Words in it decide what it is: lifetime, credits (unlocks nothing), annual or",
+        "year, week; otherwise it lasts a month. An id with a colon is bought on Google Play.",
+    )
+)
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -84,15 +116,18 @@ def _add_store(subparsers: Subparsers) -> None:
         "store",
         help="buy, cancel, refund … in the store, and send the signed webhook",
         description="Changes what a user has bought, sends the signed webhooks, prints how they were received.",
-        epilog="Any product id can be bought. Words in it decide what it is: lifetime, credits (unlocks nothing), "
-        "annual or year, week; otherwise it lasts a month. An id with a colon is bought on Google Play.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_STORE_EPILOG,
     )
-    parser.add_argument("action", choices=STORE_ACTIONS, help="retry sends what waits for another attempt, now")
+    parser.add_argument("action", choices=STORE_ACTIONS, metavar="ACTION", help="one of those below")
     parser.add_argument("user_id", metavar="USER_ID", nargs="?", help=USER_HELP)
-    parser.add_argument("other_id", metavar="OTHER", nargs="?", help="transfer: who gets the purchases")
+    parser.add_argument("other_id", metavar="OTHER", nargs="?", help=f"{', '.join(TO_ANOTHER)}: who gets the purchases")
     parser.add_argument("--product", metavar="ID", help="entrain_pro_monthly, or what was bought last")
+    parser.add_argument("--days", type=float, metavar="N", help="how long, as the action says")
     parser.add_argument("--trial-days", type=float, metavar="N", help="purchase: start with a free trial")
     parser.add_argument("--sandbox", action="store_true", help="purchase: in the store's sandbox")
+    parser.add_argument("--family-share", action="store_true", help="purchase: somebody of the family bought it")
+    parser.add_argument("--deferred", action="store_true", help="change-product: at the end of the period")
     parser.set_defaults(complain=parser.error)
     _add_place(parser, _store)
 
@@ -187,14 +222,19 @@ class _Person:
 async def _store(args: argparse.Namespace) -> int:
     if args.action != "retry" and not args.user_id:
         args.complain(f"store {args.action} needs a USER_ID")
-    if (args.action == "transfer") != bool(args.other_id):
-        args.complain("store transfer needs USER_ID and OTHER, the other actions take one USER_ID")
+    if (args.action in TO_ANOTHER) != bool(args.other_id):
+        args.complain(f"store {' and '.join(TO_ANOTHER)} need USER_ID and OTHER, the other actions take one USER_ID")
+    if args.action == "change-product" and not args.product:
+        args.complain("store change-product needs --product")
     body = {
         "userId": user_id_of(args.user_id or ""),
         "otherId": user_id_of(args.other_id or ""),
         "productId": args.product,
         "trialDays": args.trial_days,
         "sandbox": args.sandbox,
+        "familyShare": args.family_share,
+        "deferred": args.deferred,
+        "days": args.days,
     }
     answer = await _call(args, f"/store/{args.action}", body)
     for delivery in answer["deliveries"]:

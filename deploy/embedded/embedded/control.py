@@ -15,22 +15,19 @@ from typing import Any
 from aiohttp import web
 
 from embedded.clerk import ClerkStandIn
+from embedded.control_request import Body, Unfit, text_of
 from embedded.faults import FaultList
 from embedded.local_server import LocalServer, bearer_token
 from embedded.revenuecat import RevenueCatStandIn
 from embedded.session_tokens import WrongUserId
-from embedded.store_ledger import Event, StoreRefusal
+from embedded.store_acts import store_acts
+from embedded.store_ledger import StoreRefusal
 from embedded.webhook_sender import Attempt, WebhookSender
 
 FIRST_ATTEMPT_SECONDS = 15.0
 LARGEST_BODY = 8 * 1024 * 1024
 
-Body = Mapping[str, Any]
 Answer = Callable[[Body], Awaitable[dict[str, Any]]]
-
-
-class Unfit(ValueError):
-    """The request lacks something, or asks for what there is not."""
 
 
 class ControlServer(LocalServer):
@@ -124,15 +121,15 @@ class People:
         self.sending = Sending(clerk.webhooks)
         self.actions: dict[str, Callable[[Body], object]] = {
             "sign-up": self._sign_up,
-            "change-email": lambda body: clerk.change_email(_text(body, "userId"), _text(body, "email")),
-            "delete": lambda body: clerk.delete_user(_text(body, "userId")),
-            "sign-out": lambda body: clerk.sign_out(_text(body, "userId")),
+            "change-email": lambda body: clerk.change_email(text_of(body, "userId"), text_of(body, "email")),
+            "delete": lambda body: clerk.delete_user(text_of(body, "userId")),
+            "sign-out": lambda body: clerk.sign_out(text_of(body, "userId")),
         }
 
     def _sign_up(self, body: Body) -> None:
-        if _text(body, "userId") in self._clerk.users.deleted:
+        if text_of(body, "userId") in self._clerk.users.deleted:
             raise Unfit("this user was deleted, and no id is given twice: sign up under another")
-        self._clerk.sign_up(_text(body, "userId"), body.get("email"))
+        self._clerk.sign_up(text_of(body, "userId"), body.get("email"))
 
     def action(self, name: str) -> Answer:
         """``{userId, email?}`` → ``{deliveries: [...]}``, one for each webhook."""
@@ -142,7 +139,7 @@ class People:
             try:
                 self.actions[name](body)
             except KeyError:
-                raise Unfit(f"{_text(body, 'userId')} has not signed up, or is deleted") from None
+                raise Unfit(f"{text_of(body, 'userId')} has not signed up, or is deleted") from None
             made = [each for each in self._clerk.webhooks.waiting if each.message_id not in before]
             return {"deliveries": await self.sending.outcomes((each.message_id, each.kind) for each in made)}
 
@@ -152,7 +149,7 @@ class People:
         """``{userId, seconds?, issuer?}`` → ``{token}``. A Clerk user who is new signs up first; one who was deleted
         gets the token of a session that has outlived the account.
         """
-        user_id, issuer = _text(body, "userId"), body.get("issuer") or "clerk"
+        user_id, issuer = text_of(body, "userId"), body.get("issuer") or "clerk"
         if issuer == "supabase":
             return {"token": self._clerk.supabase_token(user_id, _seconds(body, 3600))}
         if issuer != "clerk":
@@ -168,19 +165,10 @@ class Shop:
     def __init__(self, store: RevenueCatStandIn) -> None:
         self._store = store
         self.sending = Sending(store.webhooks)
-        self.actions: dict[str, Callable[[Body], list[Event]]] = {
-            "purchase": self._purchase,
-            "renew": lambda body: store.renew(_text(body, "userId"), body.get("productId")),
-            "cancel": lambda body: store.cancel(_text(body, "userId"), body.get("productId")),
-            "uncancel": lambda body: store.uncancel(_text(body, "userId"), body.get("productId")),
-            "refund": lambda body: store.refund(_text(body, "userId"), body.get("productId")),
-            "expire": lambda body: store.expire(_text(body, "userId"), body.get("productId")),
-            "billing-issue": lambda body: store.billing_issue(_text(body, "userId"), body.get("productId")),
-            "transfer": lambda body: store.transfer(_text(body, "userId"), _text(body, "otherId")),
-        }
+        self.actions = store_acts(store)
 
     def action(self, name: str) -> Answer:
-        """``{userId, productId?, otherId?, trialDays?, sandbox?}`` → ``{deliveries: [...]}``, one for each webhook."""
+        """What the act takes → ``{deliveries: [...]}``, one for each webhook."""
 
         async def act(body: Body) -> dict[str, Any]:
             events = self.actions[name](body)
@@ -196,18 +184,10 @@ class Shop:
     async def webhook(self, body: Body) -> dict[str, Any]:
         """``{body: base64}`` is sent as it is, signed, once → how it fared."""
         try:
-            content = base64.b64decode(_text(body, "body"), validate=True)
+            content = base64.b64decode(text_of(body, "body"), validate=True)
         except binascii.Error:
             raise Unfit("body is not base64") from None
         return (await self._store.send_body(content)).as_json()
-
-    def _purchase(self, body: Body) -> list[Event]:
-        options: dict[str, Any] = {"sandbox": bool(body.get("sandbox"))}
-        if body.get("trialDays"):
-            options["trial"] = timedelta(days=float(body["trialDays"]))
-        if body.get("productId"):
-            options["product_id"] = _text(body, "productId")
-        return self._store.purchase(_text(body, "userId"), **options)
 
 
 class Weather:
@@ -220,7 +200,7 @@ class Weather:
         """``{part, kind, times?, where?}``; kind ``clear`` ends them all. Part ``webhooks`` takes lose, twice, delay
         (by five minutes) and reverse; part ``store`` takes ``stale`` too.
         """
-        part, kind, times = _text(body, "part"), _text(body, "kind"), int(body.get("times") or 1)
+        part, kind, times = text_of(body, "part"), text_of(body, "kind"), int(body.get("times") or 1)
         if part == "webhooks":
             self._deliver_badly(kind, times)
         elif part == "store" and kind == "stale":
@@ -262,13 +242,6 @@ def _door(answer: Answer, secret: str) -> Callable[[web.Request], Awaitable[web.
             return _error(400, "VALIDATION_ERROR", f"this cannot be done: {error}")
 
     return door
-
-
-def _text(body: Body, name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or not value:
-        raise Unfit(f"{name} is missing")
-    return value
 
 
 def _seconds(body: Body, usual: int) -> int:

@@ -77,7 +77,7 @@ class RevenueCatStandIn(LocalServer):
             webhook_url,
             kept=self.keep,
         )
-        self._clock, self._background = clock, background
+        self.clock, self._background = clock, background
         self._file = data_dir / "revenuecat.json" if data_dir else None
         self._last_request_ms = 0
         self._stale = 0
@@ -93,6 +93,7 @@ class RevenueCatStandIn(LocalServer):
     transfer = _announced(LivingLedger.transfer)
     grant = _announced(LivingLedger.grant)
     log_in = _announced(LivingLedger.log_in)
+    decline = _announced(LivingLedger.decline)
     change_product = _announced(LivingLedger.change_product)
     pause = _announced(LivingLedger.pause)
     extend = _announced(LivingLedger.extend)
@@ -161,7 +162,7 @@ class RevenueCatStandIn(LocalServer):
 
     def _dated(self, subscriber: dict[str, Any]) -> dict[str, Any]:
         """No two answers carry the same ``request_date_ms``, and none an older one than the answer before."""
-        self._last_request_ms = max(milliseconds(self._clock()), self._last_request_ms + 1)
+        self._last_request_ms = max(milliseconds(self.clock()), self._last_request_ms + 1)
         date = from_milliseconds(self._last_request_ms)
         return {
             "request_date": date.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -31,12 +31,15 @@ class LivingLedger(Ledger):
         due = self._next(app_user_id)
         return due[0] if due else None
 
-    def decline(self, app_user_id: str, grace: timedelta | None = None) -> None:
-        """From now on every charge of the customer's subscriptions fails, until one is renewed by hand."""
+    def decline(self, app_user_id: str, grace: timedelta | None = None) -> list[Event]:
+        """From now on every charge of the customer's subscriptions fails, until one is renewed by hand. Nobody is told
+        before the next charge is due.
+        """
         customer, _ = self.customer(app_user_id)
         for paid in customer.purchases:
             if paid.expires_at is not None:
                 paid.declined, paid.grace = True, grace.total_seconds() if grace else None
+        return []
 
     def change_product(self, app_user_id: str, product_id: str, *, deferred: bool = False) -> list[Event]:
         """To another product: at the next renewal when ``deferred``, else now. Play then tells of a first purchase,
