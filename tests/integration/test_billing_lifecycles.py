@@ -46,6 +46,18 @@ async def test_a_trial_that_is_paid_for_goes_on_for_as_long_as_it_is(world: Bill
     assert await world.plan() == "free"
 
 
+async def test_a_charge_that_succeeds_at_last_leaves_nothing_of_its_failure(world: Billing) -> None:
+    await plan_after(world, world.store.purchase)
+    world.clock.forward(days=30)
+    await plan_after(world, world.store.billing_issue)
+    failed = await world.subscription()
+    assert (failed["plan"], failed["status"], failed["willRenew"]) == ("pro", "grace", False)
+    world.clock.forward(days=2)
+    await plan_after(world, world.store.renew)
+    paid = await world.subscription()
+    assert (paid["plan"], paid["status"], paid["willRenew"]) == ("pro", "active", True)
+
+
 async def test_after_a_refund_the_next_renewal_counts_again(world: Billing) -> None:
     await plan_after(world, world.store.purchase)
     world.clock.forward(days=2)

@@ -97,6 +97,23 @@ async def test_whatever_else_a_body_holds_is_stored_and_read_without_a_stumble(w
     assert await world.plan("user_1") == "free"
 
 
+@pytest.mark.parametrize("kind", ["SOMETHING_NEW", "REFUND", "something_new"])
+async def test_a_type_that_nobody_knows_yet_has_the_person_read(world: Billing, kind: str) -> None:
+    world.store.webhooks.lose()
+    world.store.purchase("user_1")
+    await world.post_webhook(event_body(type=kind, app_user_id="user_1"))
+    await world.work()
+    assert await world.plan() == "pro"
+
+
+async def test_events_of_one_transaction_are_events_of_their_own(world: Billing) -> None:
+    """Stripe names its subscription's item in every event of every period."""
+    item = {"app_user_id": "user_1", "store": "STRIPE", "transaction_id": "si_1", "original_transaction_id": "si_1"}
+    for event_id in ("E1", "E2"):
+        assert (await world.post_webhook(event_body(id=event_id, **item))).json["duplicate"] is False
+        assert await world.work() == 1
+
+
 async def test_an_event_from_the_future_does_not_stand_after_every_later_one(world: Billing) -> None:
     await world.post_webhook(event_body(event_timestamp_ms=78789789798798))
     (row,) = await world.rows("SELECT happened_at, received_at FROM billing.webhook_event")

@@ -104,6 +104,21 @@ def test_the_authorization_is_compared_whole_whatever_its_characters() -> None:
     assert not accepts(proof, Headers({}))
 
 
+def test_what_is_secret_is_compared_in_a_time_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, expected: bytes) -> bool:
+        compared.append((given, expected))
+        return given == expected
+
+    monkeypatch.setattr("billing.proof.hmac.compare_digest", compare)
+    proof = WebhookProof(["the first value", "the second value"], [])
+    for sent in ("the first value", "the first valuf", "x"):
+        compared.clear()
+        assert accepts(proof, Headers({"authorization": sent})) is (sent == "the first value")
+        assert compared == [(sent.encode(), b"the first value"), (sent.encode(), b"the second value")]
+
+
 def test_what_the_gateway_hands_on_counts_before_the_gateways_own_token() -> None:
     proof = WebhookProof(["the-webhook-password"], [])
     handed_on = {"x-webhook-authorization": "the-webhook-password", "authorization": "Bearer internal"}
