@@ -70,6 +70,12 @@ async def latest_job(uow: UnitOfWork, session_id: str) -> Job | None:
     return (await uow.session.scalars(found, execution_options=_AS_IT_IS_NOW)).one_or_none()
 
 
+async def open_jobs_of(uow: UnitOfWork, user_id: str) -> int:
+    """How many of the user's jobs are waiting or under way."""
+    mine = select(func.count()).where(col(Job.user_id) == user_id, col(Job.status).in_(("pending", "processing")))
+    return (await uow.session.execute(mine)).scalar_one()
+
+
 async def locked_session(uow: UnitOfWork, session_id: str) -> Session | None:
     """The session, held against every other change until the transaction ends; None when it is gone.
 

@@ -37,9 +37,15 @@ def build(
     database = Database.of(settings, outbox, clock)
     storage = S3Storage(settings)
     plans = Plans(settings.media_free_tier, settings.media_free_daily_sessions)
-    lease = timedelta(seconds=settings.media_job_lease_seconds)
+    renderer = Renderer(
+        database,
+        storage,
+        speech or HibariSpeech(),
+        slots=render_slots,
+        lease=timedelta(seconds=settings.media_job_lease_seconds),
+        cool_down=timedelta(seconds=settings.media_job_cool_down_seconds),
+    )
     kept = timedelta(days=settings.media_listening_retention_days)
-    renderer = Renderer(database, storage, speech or HibariSpeech(), slots=render_slots, lease=lease)
 
     app = create_app("media", title="Entrain media", checks={"database": database.check})
     app.state.database = database

@@ -38,6 +38,9 @@ class MediaSettings(DatabaseSettings):
     media_listening_retention_days: int = Field(
         400, ge=1, le=3650, description="how long what users did with sessions is kept, for their cards"
     )
+    media_job_cool_down_seconds: int = Field(
+        600, ge=1, le=86400, description="how long a failed job is answered before a new one; doubles each time"
+    )
     public_url: str = Field(
         "http://127.0.0.1:8787", pattern=_ORIGIN, description="the address clients see; play grants lead there"
     )
