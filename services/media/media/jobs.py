@@ -20,7 +20,7 @@ from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
-from media.removals import line_object, session_prefix
+from media.object_keys import line_object, session_prefix
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable

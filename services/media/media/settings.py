@@ -22,6 +22,10 @@ class MediaSettings(DatabaseSettings):
     aws_endpoint_url_s3: str | None = Field(
         None, pattern=_ORIGIN, description="address of an S3-compatible server; default: AWS"
     )
+    aws_s3_encrypt: bool = Field(
+        False, description="ask for SSE-S3 (AES256) with every object; default: as the bucket is set"
+    )
+    aws_s3_kms_key_id: str | None = Field(None, min_length=1, description="KMS key that encrypts every object: SSE-KMS")
     cloudfront_domain: str | None = Field(
         None, pattern=r"^(https?://)?[^/\s]+/?$", description="host of every audio URL; a full origin for tests"
     )
