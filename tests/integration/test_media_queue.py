@@ -15,13 +15,14 @@ from tests.support.tone_speech import ToneSpeech
 
 DROWNED = """
     WITH sessions AS (
-        INSERT INTO media.session (id, owner_user_id, source, title, voice_id, lines_hash, version, created_at, updated_at)
+        INSERT INTO media.session (id, owner_user_id, source, title, voice_id, lines_hash, version, created_at,
+            updated_at)
         SELECT 's' || n, 'user_' || n % 500, 'user', 'Calm', 'nova', '', 1, now(), now()
         FROM generate_series(1, 100000) AS n RETURNING id, owner_user_id)
     INSERT INTO media.job (id, session_id, user_id, lines_hash, status, stage, percent, attempts, available_at, turn_at,
         created_at, updated_at)
-    SELECT 'j' || id, id, owner_user_id, '', 'pending', 'waiting', 0, 0, now(), now() + random() * interval '1 day', now(),
-        now()
+    SELECT 'j' || id, id, owner_user_id, '', 'pending', 'waiting', 0, 0, now(), now() + random() * interval '1 day',
+        now(), now()
     FROM sessions
 """
 

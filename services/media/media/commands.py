@@ -24,6 +24,7 @@ from media.models import (
     Job,
     ListeningEvent,
     Session,
+    SessionAudio,
     SessionLine,
     tombstones,
 )
@@ -155,6 +156,18 @@ async def request_audio(uow: UnitOfWork, session: Session) -> Job | None:
         if await _wants_job(uow, held):
             return await _add_job(uow, held, await latest_job(uow, held.id))
     return None if await current_audio(uow, session) is not None else await latest_job(uow, session.id)
+
+
+async def render_again(uow: UnitOfWork, session_id: str, audio_key: str) -> bool:
+    """Orders a new file in place of one that is not in the store as its row says; False when the row is gone."""
+    session = await locked_session(uow, session_id)
+    audio = await uow.session.get(SessionAudio, session_id, populate_existing=True)
+    if session is None or audio is None or audio.audio_key != audio_key:
+        return False
+    await uow.session.delete(audio)
+    await uow.session.flush()
+    await request_audio(uow, session)
+    return True
 
 
 async def _wants_job(uow: UnitOfWork, session: Session) -> bool:

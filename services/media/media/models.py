@@ -85,7 +85,7 @@ class SessionAudio(Base, table=True):
     __tablename__ = "session_audio"
 
     session_id: str = Field(primary_key=True, foreign_key="media.session.id", ondelete="CASCADE")
-    audio_key: str
+    audio_key: str = Field(index=True)
     lines_hash: str
     duration_ms: int
     loudness_lufs: float
@@ -312,6 +312,16 @@ class AudioErasure(Base, table=True):
     user_id: str
     deletion_id: str | None = None
     objects: int = 0
+
+
+class SweptPrefix(Base, table=True):
+    """How far the search for objects without a row has come in one part of the bucket."""
+
+    __tablename__ = "swept_prefix"
+
+    prefix: str = Field(primary_key=True)
+    after_key: str = ""
+    due_at: datetime = moment()
 
 
 class GrantKey(Base, table=True):

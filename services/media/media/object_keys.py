@@ -1,11 +1,12 @@
 """Where in the bucket each kind of object lies. The beds' own names are in `beds.py`.
 
-| prefix | what | cached by clients | goes |
-|---|---|---|---|
-| `audio/session/<session id>/` | a session's file and its certificate, named by what the file says | for a year | with the session; what no row names, after a day |
-| `audio/line/<2>/<key>` | spoken lines, by the hash of all that shapes them | never delivered | with the last session that says it |
-| `audio/background/`, `audio/binaural/`, `audio/solfeggio/` | beds, under the app's names | asked for again after five minutes | never |
-"""  # noqa: E501
+- `audio/session/<session id>/` a session's file and its certificate, named by what the file says; clients keep it for a
+  year. Goes with the session; what no row names goes after a day.
+- `audio/line/<2>/<key>` spoken lines, by the hash of all that shapes them; never delivered. A line goes with the last
+  session that says it.
+- `audio/background/`, `audio/binaural/`, `audio/solfeggio/` the beds under the app's names; clients ask again after five
+  minutes. They stay.
+"""
 
 import re
 
@@ -14,7 +15,7 @@ LINES = "audio/line/"
 BEDS = ("audio/background/", "audio/binaural/", "audio/solfeggio/")
 """The same for everybody who may listen at all."""
 
-_SESSION = re.compile(rf"{SESSIONS}([^/]+)/[^/]+")
+_SESSION = re.compile(rf"{SESSIONS}([^/]+)/.+")
 _LINE = re.compile(rf"{LINES}[^/]+/([0-9a-f]{{64}})")
 
 

@@ -23,6 +23,7 @@ from media.removals import Removals
 from media.settings import MediaSettings
 from media.speech import HibariSpeech, Speech
 from media.storage import S3Storage
+from media.sweeping import Sweeper
 
 
 def build(
@@ -67,6 +68,7 @@ def build(
             "render": renderer.run,
             "removals": Removals(database, storage).run,
             "forget": partial(listening.forget_for_ever, database, kept),
+            "sweeping": Sweeper(database, storage).run,
         },
         resources=[storage],
     )

@@ -1,4 +1,4 @@
-"""Whose turn it is in the queue of render jobs, and how often in a row a session has failed."""
+"""Whose turn it is in the queue of render jobs, how often a session has failed in a row, how far the sweeper came."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,9 +30,20 @@ def upgrade() -> None:
     op.drop_index("ix_job_due", table_name="job", schema=SCHEMA)
     op.create_index("ix_job_turn", "job", ["turn_at", "id"], schema=SCHEMA, postgresql_where=_OPEN)
     op.create_index("ix_job_open_user_id", "job", ["user_id"], schema=SCHEMA, postgresql_where=_OPEN)
+    op.create_index("ix_session_audio_audio_key", "session_audio", ["audio_key"], schema=SCHEMA)
+    op.create_table(
+        "swept_prefix",
+        sa.Column("prefix", sa.String(), nullable=False),
+        sa.Column("after_key", sa.String(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("prefix", name=op.f("pk_swept_prefix")),
+        schema=SCHEMA,
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("swept_prefix", schema=SCHEMA)
+    op.drop_index("ix_session_audio_audio_key", table_name="session_audio", schema=SCHEMA)
     op.drop_index("ix_job_open_user_id", table_name="job", schema=SCHEMA)
     op.drop_index("ix_job_turn", table_name="job", schema=SCHEMA)
     op.create_index("ix_job_due", "job", ["available_at"], schema=SCHEMA, postgresql_where=_OPEN)
