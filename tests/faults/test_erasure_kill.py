@@ -8,7 +8,7 @@ import pytest
 
 from embedded.object_store import PrivateObjectStore
 from embedded.revenuecat import RevenueCatStandIn
-from media.removals import line_object, session_prefix
+from media.object_keys import line_object, session_prefix
 from media.storage import IMMUTABLE
 from tests.support import billing as billings
 from tests.support.billing import API_KEY, Billing, billing

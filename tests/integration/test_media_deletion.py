@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from embedded.object_store import PrivateObjectStore
-from media.removals import Removals, session_prefix
+from media.object_keys import session_prefix
+from media.removals import Removals
 from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
 from tests.support.hand_clock import HandClock
 from tests.support.media import Media, draft, media, settings

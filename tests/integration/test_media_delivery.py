@@ -17,13 +17,15 @@ from embedded.cloudfront import EdgeStandIn
 from embedded.kept_files import PrivateKey, new_p256_key, new_rsa_key, private_pem, public_pem
 from embedded.object_store import PrivateObjectStore
 from media.delivery import CloudFrontUrls, PresignedUrls, expiry
-from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
+from media.storage import IMMUTABLE, REVALIDATED, S3Storage, StorageUnavailable
 from tests.support.fault_proxy import FaultProxy
 from tests.support.hand_clock import HandClock
 from tests.support.media import Media, media, settings
 
-KEY = "audio/background/Forest Rain.m4a"
-PATH = "/audio/background/Forest%20Rain.m4a"
+KEY = "audio/session/1/Forest Rain.m4a"
+PATH = "/audio/session/1/Forest%20Rain.m4a"
+BED = "audio/background/Forest Rain.m4a"
+OTHER_BED = "audio/background/Distant Ocean.m4a"
 CONTENT = bytes(range(256)) * 64
 DAY = 86400
 
@@ -59,22 +61,31 @@ async def edge_of(store: PrivateObjectStore, bucket: str, keys: dict[str, Privat
         yield edge
 
 
-def by_openssl(key: PrivateKey, folder: Path, url: str, expires: int) -> str:
-    """AWS's documented recipe for a canned policy."""
-    pem = folder / "key.pem"
-    pem.write_text(private_pem(key))
-    policy = f'{{"Statement":[{{"Resource":"{url}","Condition":{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}}}]}}'
-    pipe = f"openssl sha1 -sign {pem} | openssl base64 -A | tr -- '+=/' '-_~'"
-    signature = subprocess.run(["sh", "-c", pipe], input=policy, capture_output=True, text=True, check=True).stdout
-    return f"{url}?Expires={expires}&Signature={signature}&Key-Pair-Id=K1"
+def by_openssl(folder: Path, policy: str) -> tuple[str, str]:
+    """AWS's documented recipe: the policy and its signature by the key in ``folder``, fit for a URL."""
+    sign = f"openssl dgst -sha1 -sign {folder / 'key.pem'}"
+    return shell("cat", policy), shell(sign, policy)
+
+
+def shell(command: str, text: str) -> str:
+    pipe = f"{command} | openssl base64 -A | tr -- '+=/' '-_~'"
+    return subprocess.run(["sh", "-c", pipe], input=text, capture_output=True, text=True, check=True).stdout
 
 
 async def test_a_url_is_byte_for_byte_what_openssl_makes(tmp_path: Path) -> None:
     key, clock = new_rsa_key(), HandClock()
+    (tmp_path / "key.pem").write_text(private_pem(key))
     urls = CloudFrontUrls("https://cdn.example", "K1", private_pem(key), ttl_seconds=DAY, clock=clock)
     expires = int(clock.now.timestamp()) + DAY
     assert expires % 3600 == 0
-    assert await urls.url(KEY) == by_openssl(key, tmp_path, f"https://cdn.example{PATH}", expires)
+    until = f'{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}'
+    one = f"https://cdn.example{PATH}"
+    _, signature = by_openssl(tmp_path, f'{{"Statement":[{{"Resource":"{one}","Condition":{until}}}]}}')
+    assert await urls.url(KEY) == f"{one}?Expires={expires}&Signature={signature}&Key-Pair-Id=K1"
+    every = "https://cdn.example/audio/background/*"
+    policy, signature = by_openssl(tmp_path, f'{{"Statement":[{{"Resource":"{every}","Condition":{until}}}]}}')
+    bed = "https://cdn.example/audio/background/Forest%20Rain.m4a"
+    assert await urls.url(BED) == f"{bed}?Policy={policy}&Signature={signature}&Key-Pair-Id=K1"
 
 
 async def test_a_key_may_come_with_its_line_breaks_escaped() -> None:
@@ -116,11 +127,55 @@ async def test_the_edge_takes_our_urls_whole_and_no_others(
             assert (await ask(refused)).status == 403, refused
 
 
-async def test_an_expired_url_is_refused(storage: S3Storage, object_store: PrivateObjectStore, bucket: str) -> None:
+@pytest.mark.parametrize("make", [new_rsa_key, new_p256_key])
+async def test_what_opens_one_bed_opens_its_neighbours_and_nothing_else(
+    storage: S3Storage, object_store: PrivateObjectStore, bucket: str, make: type
+) -> None:
+    key = make()
+    for bed in (BED, OTHER_BED):
+        await storage.put(bed, CONTENT, content_type="audio/mp4", cache_control=REVALIDATED)
+    async with edge_of(object_store, bucket, {"K1": key}) as edge:
+        urls = CloudFrontUrls(edge.url, "K1", private_pem(key), ttl_seconds=DAY, clock=utc_now)
+        first, second = await urls.url(BED), await urls.url(OTHER_BED)
+        address, query = first.split("?")
+        assert second.split("?")[1] == query
+        for url in (first, second):
+            assert await ask(url) == Heard(200, CONTENT, "audio/mp4")
+        private = f"{edge.url}{PATH}?{query}"
+        altered = first.replace("Signature=", "Signature=A")
+        for refused in (private, address, altered, first.replace("background", "binaural")):
+            assert (await ask(refused)).status == 403, refused
+
+
+@pytest.mark.parametrize("stored", [KEY, BED])
+async def test_an_expired_url_is_refused(
+    storage: S3Storage, object_store: PrivateObjectStore, bucket: str, stored: str
+) -> None:
     key, clock = new_rsa_key(), HandClock(utc_now().replace(year=2025))
     async with edge_of(object_store, bucket, {"K1": key}) as edge:
-        url = await CloudFrontUrls(edge.url, "K1", private_pem(key), ttl_seconds=DAY, clock=clock).url(KEY)
+        url = await CloudFrontUrls(edge.url, "K1", private_pem(key), ttl_seconds=DAY, clock=clock).url(stored)
         assert (await ask(url)).status == 403
+
+
+async def test_keys_are_changed_without_a_refused_url(
+    storage: S3Storage, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    """First the CDN trusts both, then one process after another signs with the new one, and when the last URL of the
+    old one has expired it goes.
+    """
+    old, new = new_rsa_key(), new_p256_key()
+    await storage.put(BED, CONTENT, content_type="audio/mp4", cache_control=REVALIDATED)
+    async with edge_of(object_store, bucket, {"OLD": old}) as edge:
+
+        def process(name: str, key: PrivateKey) -> CloudFrontUrls:
+            return CloudFrontUrls(edge.url, name, private_pem(key), ttl_seconds=DAY, clock=utc_now)
+
+        given_out = [await process("OLD", old).url(key) for key in (KEY, BED)]
+        edge.trust({"OLD": public_pem(old), "NEW": public_pem(new)})
+        given_out += [await process(*each).url(key) for each in (("OLD", old), ("NEW", new)) for key in (KEY, BED)]
+        assert [(await ask(url)).status for url in given_out] == [200] * 6
+        edge.trust({"NEW": public_pem(new)})
+        assert [(await ask(url)).status for url in given_out] == [403] * 4 + [200] * 2
 
 
 async def test_without_a_cdn_s3_itself_honours_a_presigned_url(
@@ -204,8 +259,9 @@ async def test_a_free_users_player_is_led_to_the_cdn_for_heads_and_ranges(delive
     assert left == 1
 
 
-async def test_asking_twice_gives_the_same_urls_so_that_a_clients_cache_works(database_url: str) -> None:
-    signed: dict[str, Any] = {"cloudfront_key_pair_id": "K1", "cloudfront_private_key": private_pem(new_rsa_key())}
+@pytest.mark.parametrize("make", [new_rsa_key, new_p256_key])
+async def test_asking_twice_gives_the_same_urls_so_that_a_clients_cache_works(database_url: str, make: type) -> None:
+    signed: dict[str, Any] = {"cloudfront_key_pair_id": "K1", "cloudfront_private_key": private_pem(make())}
     clock = HandClock()
     clock.forward(minutes=2)
     async with media(settings(database_url, cloudfront_domain="cdn.example", **signed), clock=clock) as [service]:

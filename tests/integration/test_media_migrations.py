@@ -13,15 +13,15 @@ from tests.support.schemas import differences, rows
 
 async def test_an_empty_database_becomes_exactly_what_the_models_say(database_url: str) -> None:
     service = build(settings(database_url), verifier=FixedCallers())
-    assert await upgrade(database_url, service.metadata, service.migrations) == "0002"
+    assert await upgrade(database_url, service.metadata, service.migrations) == "0004"
     assert await differences(database_url, service.metadata) == []
 
 
 async def test_every_replica_may_migrate_at_once_and_again(database_url: str) -> None:
     service = build(settings(database_url), verifier=FixedCallers())
     migrations = [upgrade(database_url, service.metadata, service.migrations) for _ in range(4)]
-    assert await asyncio.gather(*migrations) == ["0002"] * 4
-    assert await upgrade(database_url, service.metadata, service.migrations) == "0002"
+    assert await asyncio.gather(*migrations) == ["0004"] * 4
+    assert await upgrade(database_url, service.metadata, service.migrations) == "0004"
     assert await differences(database_url, service.metadata) == []
 
 

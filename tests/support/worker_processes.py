@@ -1,4 +1,4 @@
-"""Workers as processes of their own, to be killed: ``async with WorkerProcesses("media", environment, folder)``."""
+"""Processes of a service, to be killed: ``async with WorkerProcesses("media", environment, folder)``."""
 
 import asyncio
 import contextlib
@@ -37,13 +37,16 @@ def _text(value: object) -> str:
 
 
 class WorkerProcesses:
-    """Starts `python -m <service> worker`; every process still running is killed at the end."""
+    """Starts `python -m <service> worker`, or another ``command``; those still running are killed at the end."""
 
-    def __init__(self, service: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, service: str, environment: Mapping[str, str], folder: Path, *, command: str = "worker") -> None:
         self._service = service
+        self._command = command
         self._environment = environment
         self._folder = folder
         self._started: list[asyncio.subprocess.Process] = []
+        self.urls: list[str] = []
+        """Of every process that was started, in that order."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,12 +58,13 @@ class WorkerProcesses:
             await worker.wait()
 
     async def start(self) -> asyncio.subprocess.Process:
-        """Returns when the worker says it is ready."""
+        """Returns when the process says it is ready."""
         (port,) = free_ports(1)
-        log = self._folder / f"{self._service}-{len(self._started)}.log"
+        self.urls.append(f"http://{LOOPBACK}:{port}")
+        log = self._folder / f"{self._service}-{self._command}-{len(self._started)}.log"
         with log.open("wb") as output:
             worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._service, "worker", "--port", str(port),
+                sys.executable, "-m", self._service, self._command, "--port", str(port),
                 env=self._environment, stdout=output, stderr=output,
             )  # fmt: skip
         self._started.append(worker)

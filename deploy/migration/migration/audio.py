@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from media.removals import session_prefix
+from media.object_keys import session_prefix
 from media.settings import MediaSettings
 from media.storage import IMMUTABLE, S3Storage
 from migration.audio_files import AudioFolder, S3Place, s3_place

@@ -1,14 +1,19 @@
-"""``python -m media api | worker | migrate | seed-catalog | parked``."""
+"""``python -m media api | worker | migrate | seed-catalog | audit-storage | parked``."""
 
 import argparse
 import asyncio
+import json
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 
 from common.command_line import parser, run
 from common.observability import configure_logging
 from media.catalogue import seed
 from media.service import build
 from media.settings import MediaSettings
+from media.storage import StorageUnavailable
+from media.storage_audit import StorageAudit
 
 
 def main() -> int:
@@ -22,11 +27,15 @@ def main() -> int:
     )
     text = "upload the beds and put the catalogue's sessions in place; changes nothing that is there already"
     commands.add_parser("seed-catalog", help=text, description=text)
+    _add_audit(commands.add_parser)
     arguments = root.parse_args()
     settings = MediaSettings.load()
     if arguments.command == "seed-catalog":
         configure_logging("media", level=settings.log_level, style=settings.log_format)
         return asyncio.run(_seed(settings))
+    if arguments.command == "audit-storage":
+        configure_logging("media", level="warning", style=settings.log_format)
+        return asyncio.run(_audit(settings, arguments))
     return run(arguments, settings, lambda: build(settings, render_slots=getattr(arguments, "render_slots", 1)))
 
 
@@ -35,6 +44,37 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _add_audit(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "compare rows and objects, both ways; exit 0 when they agree or were put right, else 1"
+    command = add_parser("audit-storage", help=text, description=text)
+    for flag, effect in (
+        ("--remove", "remove objects that no row has named for a day"),
+        ("--repair", "render the sessions again whose object is missing or wrong"),
+        ("--json", "print one JSON document"),
+    ):
+        command.add_argument(flag, action="store_true", help=effect)
+
+
+async def _audit(settings: MediaSettings, arguments: argparse.Namespace) -> int:
+    async with build(settings).opened() as service:
+        audit = StorageAudit(service.database, service.app.state.storage)
+        try:
+            report = await audit.run(remove=arguments.remove, repair=arguments.repair, tell=_tell_progress)
+        except StorageUnavailable as error:
+            print(f"media: {error}", file=sys.stderr)
+            return 1
+    if arguments.json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        for line in report.lines():
+            print(line)
+    return 0 if report.agrees else 1
+
+
+def _tell_progress(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 async def _seed(settings: MediaSettings) -> int:

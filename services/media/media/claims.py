@@ -18,13 +18,13 @@ from media.erasure import note_lines
 from media.models import Job, Session, SessionAudio
 from media.queries import claimed_job, job_and_session, lines_of, locked_session
 
-_TAKE = text("""
+TAKE = text("""
     UPDATE media.job SET status = 'processing', stage = 'starting', percent = 0, attempts = attempts + 1,
         lease_token = :token, available_at = :until, started_at = coalesce(started_at, :now), updated_at = :now
     WHERE id = (
         SELECT id FROM media.job
         WHERE status IN ('pending', 'processing') AND available_at <= :now
-        ORDER BY user_id IS NULL, available_at, created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+        ORDER BY turn_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id
 """)
 
@@ -47,18 +47,22 @@ class LeaseLost(Exception):
 
 
 class Claims:
-    """Every method is a transaction of its own; all but ``take`` raise LeaseLost when the claim holds no longer."""
+    """Every method is a transaction of its own; all but ``take`` raise LeaseLost when the claim holds no longer.
 
-    def __init__(self, database: Database, lease: timedelta) -> None:
+    ``cool_down`` is how long a session's first failed job is the last word.
+    """
+
+    def __init__(self, database: Database, lease: timedelta, cool_down: timedelta) -> None:
         self._database = database
         self.lease = lease
+        self._cool_down = cool_down
 
     async def take(self) -> Claim | None:
-        """The job that has waited longest, or whose lease has run out; users' jobs before the catalogue's."""
+        """The job whose turn comes first of those that nobody holds."""
         async with self._database.transaction() as uow:
             token = str(uuid4())
             values = {"token": token, "now": uow.now, "until": uow.now + self.lease}
-            job_id = (await uow.session.execute(_TAKE, values)).scalar_one_or_none()
+            job_id = (await uow.session.execute(TAKE, values)).scalar_one_or_none()
             if job_id is None:
                 return None
             job, session = await job_and_session(uow, job_id)
@@ -96,7 +100,9 @@ class Claims:
         """Another attempt later, or the end of the job when it is ``final`` or was the last one."""
         async with self._database.transaction() as uow:
             session, job = await _held(uow, claim)
-            event = job.fail(code, message, uow.now, final=final, sequence=session.version + 1)
+            event = job.fail(
+                code, message, uow.now, final=final, cool_down=self._cool_down, sequence=session.version + 1
+            )
             if event is not None:
                 session.version += 1
                 uow.emit(event)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,18 +24,30 @@ from media.models import (
     Job,
     ListeningEvent,
     Session,
+    SessionAudio,
     SessionLine,
     tombstones,
 )
-from media.plans import Plans
-from media.queries import current_audio, latest_job, locked_session, session_by_key
-from media.quota import grant_creation
+from media.plans import FREE_BEHIND, Plans
+from media.queries import (
+    current_audio,
+    entitlement_of,
+    latest_job,
+    locked_session,
+    open_jobs_of,
+    session_by_key,
+)
+from media.quota import grant_creation, subscribed
 from media.schemas import DraftSession
 from media.speech import Unspeakable
 
 JOBS_CHANNEL = "media_jobs"
 REMOVED_AFTER = timedelta(minutes=10)
 """A worker notices within seconds that a session is gone, but what it is uploading may still arrive."""
+TURN = timedelta(minutes=5)
+"""How far in the queue each further open job of a user stands behind the one before."""
+CATALOGUE_BEHIND = timedelta(hours=1)
+"""Nobody may be waiting for it."""
 log = logger("media")
 
 
@@ -132,7 +144,8 @@ def _session_of(uow: UnitOfWork, user_id: str, draft: DraftSession, key: str | N
 
 
 async def request_audio(uow: UnitOfWork, session: Session) -> Job | None:
-    """The job that makes the session's file: the open one, a failed one still cooling down, or a new one.
+    """The job that makes the session's file: the open one, one that failed over these lines and is still cooling
+    down, or a new one.
 
     None when the file is there. However many ask at once, one job is open per session.
     """
@@ -141,24 +154,41 @@ async def request_audio(uow: UnitOfWork, session: Session) -> Job | None:
         if held is None:
             raise NotFound("There is no such session.")
         if await _wants_job(uow, held):
-            return await _add_job(uow, held)
+            return await _add_job(uow, held, await latest_job(uow, held.id))
     return None if await current_audio(uow, session) is not None else await latest_job(uow, session.id)
+
+
+async def render_again(uow: UnitOfWork, session_id: str, audio_key: str) -> bool:
+    """Orders a new file in place of one that is not in the store as its row says; False when the row is gone."""
+    session = await locked_session(uow, session_id)
+    audio = await uow.session.get(SessionAudio, session_id, populate_existing=True)
+    if session is None or audio is None or audio.audio_key != audio_key:
+        return False
+    await uow.session.delete(audio)
+    await uow.session.flush()
+    await request_audio(uow, session)
+    return True
 
 
 async def _wants_job(uow: UnitOfWork, session: Session) -> bool:
     if await current_audio(uow, session) is not None:
         return False
     known = await latest_job(uow, session.id)
-    return known is None or not (known.open or known.cooling_down(uow.now))
+    if known is None or known.open:
+        return known is None
+    return known.lines_hash != session.lines_hash or not known.cooling_down(uow.now)
 
 
-async def _add_job(uow: UnitOfWork, session: Session) -> Job:
+async def _add_job(uow: UnitOfWork, session: Session, before: Job | None) -> Job:
+    again = before is not None and before.status == "failed" and before.lines_hash == session.lines_hash
     job = Job(
         id=str(uuid4()),
         session_id=session.id,
         user_id=session.owner_user_id,
         lines_hash=session.lines_hash,
+        failures=before.failures if before is not None and again else 0,
         available_at=uow.now,
+        turn_at=await _turn(uow, session.owner_user_id),
         created_at=uow.now,
         updated_at=uow.now,
     )
@@ -167,6 +197,16 @@ async def _add_job(uow: UnitOfWork, session: Session) -> Job:
     uow.emit(job.requested(session.version))
     await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": JOBS_CHANNEL})
     return job
+
+
+async def _turn(uow: UnitOfWork, user_id: str | None) -> datetime:
+    """When it is a new job's turn if everybody waits: as good as in the order of asking, but who asks for much stands
+    behind who asks for little, and each waits for a bounded time.
+    """
+    if user_id is None:
+        return uow.now + CATALOGUE_BEHIND
+    behind = TURN * await open_jobs_of(uow, user_id)
+    return uow.now + behind + (timedelta() if subscribed(await entitlement_of(uow, user_id), uow) else FREE_BEHIND)
 
 
 async def note_listening(

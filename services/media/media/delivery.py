@@ -1,7 +1,8 @@
 """URLs under which audio is heard: signed for CloudFront, or presigned by S3 where no CDN is set up.
 
-CloudFront's canned policy, as AWS documents it: the policy names the URL and its last second, the signature is made
-over the policy's exact bytes and sent base64 with ``+=/`` replaced by ``-_~``.
+A policy, as AWS documents it, names what may be fetched and its last second; the signature is made over the policy's
+exact bytes and sent base64 with ``+=/`` replaced by ``-_~``. What belongs to somebody has a canned policy, for this one
+URL. Beds are everybody's: they have a custom policy for all of their prefix, signed once an hour.
 """
 
 import base64
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from common.clock import Clock, utc_now
+from media.object_keys import BEDS
 from media.settings import MediaSettings
 from media.signing_keys import signing_key
 from media.storage import ObjectStorage
@@ -52,6 +54,8 @@ class CloudFrontUrls:
         self._ttl = ttl_seconds
         self._clock = clock
         self._key = signing_key(private_key)
+        self._beds: dict[str, tuple[int, str]] = {}
+        """Of each prefix of beds its last expiry and the query signed for it."""
 
     async def url(self, key: str) -> str:
         return (await self.signed(key)).text
@@ -59,16 +63,28 @@ class CloudFrontUrls:
     async def signed(self, key: str) -> SignedUrl:
         resource = f"{self._origin}/{quote(key)}"
         expires = expiry(self._clock().timestamp(), self._ttl)
-        until = f'{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}'
-        policy = f'{{"Statement":[{{"Resource":"{resource}","Condition":{until}}}]}}'
-        signature = base64.b64encode(self._sign(policy.encode())).decode().translate(_URL_SAFE)
-        text = f"{resource}?Expires={expires}&Signature={signature}&Key-Pair-Id={self._key_pair_id}"
-        return SignedUrl(text, datetime.fromtimestamp(expires, UTC))
+        prefix = next((bed for bed in BEDS if key.startswith(bed)), None)
+        query = self._for_one(resource, expires) if prefix is None else self._for_all(prefix, expires)
+        return SignedUrl(f"{resource}?{query}", datetime.fromtimestamp(expires, UTC))
 
-    def _sign(self, policy: bytes) -> bytes:
+    def _for_one(self, resource: str, expires: int) -> str:
+        return f"Expires={expires}&{self._signature(policy(resource, expires))}"
+
+    def _for_all(self, prefix: str, expires: int) -> str:
+        signed_until, query = self._beds.get(prefix, (0, ""))
+        if signed_until != expires:
+            allowed = policy(f"{self._origin}/{prefix}*", expires)
+            query = f"Policy={_url_safe(allowed)}&{self._signature(allowed)}"
+            self._beds[prefix] = (expires, query)
+        return query
+
+    def _signature(self, policy: bytes) -> str:
+        """The same for the same policy, so that a URL repeats."""
         if isinstance(self._key, rsa.RSAPrivateKey):
-            return self._key.sign(policy, padding.PKCS1v15(), hashes.SHA1())
-        return self._key.sign(policy, ec.ECDSA(hashes.SHA1()))
+            signature = self._key.sign(policy, padding.PKCS1v15(), hashes.SHA1())
+        else:
+            signature = self._key.sign(policy, ec.ECDSA(hashes.SHA1(), deterministic_signing=True))
+        return f"Signature={_url_safe(signature)}&Key-Pair-Id={self._key_pair_id}"
 
 
 class PresignedUrls:
@@ -85,6 +101,16 @@ class PresignedUrls:
     async def signed(self, key: str) -> SignedUrl:
         expires_at = self._clock() + timedelta(seconds=self._ttl)
         return SignedUrl(await self.url(key), expires_at)
+
+
+def policy(resource: str, expires: int) -> bytes:
+    """The one form of a canned policy, which a custom one may have too; ``*`` in ``resource`` stands for anything."""
+    until = f'{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}'
+    return f'{{"Statement":[{{"Resource":"{resource}","Condition":{until}}}]}}'.encode()
+
+
+def _url_safe(data: bytes) -> str:
+    return base64.b64encode(data).decode().translate(_URL_SAFE)
 
 
 def expiry(now: float, ttl_seconds: int) -> int:

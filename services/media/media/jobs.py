@@ -20,7 +20,7 @@ from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
-from media.removals import line_object, session_prefix
+from media.object_keys import line_object, session_prefix
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
@@ -28,6 +28,7 @@ from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
 log = logger("media.jobs")
 POLL_SECONDS = 1.0
 LEASE = timedelta(seconds=20)
+COOL_DOWN = timedelta(minutes=10)
 MOST_BEAT_SECONDS = 1.0
 """How often progress is shown at least; the app asks once a second."""
 
@@ -56,13 +57,20 @@ class Renderer:
     """``slots`` jobs at once, each held by a ``lease``. Run as a loop of the worker."""
 
     def __init__(
-        self, database: Database, storage: ObjectStorage, speech: Speech, *, slots: int = 1, lease: timedelta = LEASE
+        self,
+        database: Database,
+        storage: ObjectStorage,
+        speech: Speech,
+        *,
+        slots: int = 1,
+        lease: timedelta = LEASE,
+        cool_down: timedelta = COOL_DOWN,
     ) -> None:
         self._database = database
         self._storage = storage
         self._speech = speech
         self._slots = slots
-        self.claims = Claims(database, lease)
+        self.claims = Claims(database, lease, cool_down)
         self._beat_seconds = min(MOST_BEAT_SECONDS, lease.total_seconds() / 4)
 
     async def run(self) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Column, Date, Index, text
+from sqlalchemy import BigInteger, Column, Date, Index, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -30,8 +30,7 @@ tombstones = Tombstones("media")
 MAXIMUM_ATTEMPTS = 5
 """With the pauses between them (2, 8, 32 and 128 s) a job outlives an outage of about three minutes."""
 
-COOL_DOWN = timedelta(minutes=10)
-"""How long a session that failed for good keeps its failed job before a new one is made."""
+LONGEST_COOL_DOWN = timedelta(days=1)
 
 
 class Session(Base, table=True):
@@ -86,7 +85,7 @@ class SessionAudio(Base, table=True):
     __tablename__ = "session_audio"
 
     session_id: str = Field(primary_key=True, foreign_key="media.session.id", ondelete="CASCADE")
-    audio_key: str
+    audio_key: str = Field(index=True)
     lines_hash: str
     duration_ms: int
     loudness_lufs: float
@@ -112,7 +111,8 @@ class Job(Base, table=True):
             unique=True,
             postgresql_where=text("status IN ('pending', 'processing')"),
         ),
-        Index("ix_job_due", "available_at", postgresql_where=text("status IN ('pending', 'processing')")),
+        Index("ix_job_turn", "turn_at", "id", postgresql_where=text("status IN ('pending', 'processing')")),
+        Index("ix_job_open_user_id", "user_id", postgresql_where=text("status IN ('pending', 'processing')")),
         Index("ix_job_session_id_created_at", "session_id", "created_at"),
     )
 
@@ -124,10 +124,15 @@ class Job(Base, table=True):
     stage: str = "waiting"
     percent: int = 0
     attempts: int = 0
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many jobs in a row failed over these lines, this one included."""
     error_code: str | None = None
     error: str | None = None
     lease_token: str | None = None
     available_at: datetime = moment()
+    """When it may be taken; of a failed job, when another may follow it."""
+    turn_at: datetime = moment(sa_column_kwargs={"server_default": func.now()})
+    """Its place among the jobs that may be taken: the earliest goes first."""
     created_at: datetime = moment()
     updated_at: datetime = moment()
     started_at: datetime | None = optional_moment()
@@ -144,9 +149,7 @@ class Job(Base, table=True):
 
     def retry_after(self, now: datetime) -> int | None:
         """Seconds until asking again can bring something new; None when the job has done its work."""
-        if self.status == "failed" and self.finished_at is not None:
-            return max(1, ceil((self.finished_at + COOL_DOWN - now).total_seconds()))
-        if self.status == "pending":
+        if self.status in ("pending", "failed"):
             return max(1, ceil((self.available_at - now).total_seconds()))
         return 1 if self.status == "processing" else None
 
@@ -173,8 +176,13 @@ class Job(Base, table=True):
             sequence=sequence,
         )
 
-    def fail(self, code: str, message: str, now: datetime, *, final: bool, sequence: int) -> AudioFailed | None:
-        """Another attempt later with back-off, or the end of the job after the last one."""
+    def fail(
+        self, code: str, message: str, now: datetime, *, final: bool, cool_down: timedelta, sequence: int
+    ) -> AudioFailed | None:
+        """Another attempt later with back-off, or the end of the job after the last one.
+
+        Then no other follows it for ``cool_down``, doubled for every job that failed over the same lines before.
+        """
         self.attempts = min(self.attempts, MAXIMUM_ATTEMPTS)  # the claim that finds them used up is none of them
         self.error_code, self.error, self.lease_token, self.updated_at = code, message, None, now
         if not final and self.attempts < MAXIMUM_ATTEMPTS:
@@ -182,6 +190,8 @@ class Job(Base, table=True):
             self.available_at = now + timedelta(seconds=2 * 4 ** (self.attempts - 1))
             return None
         self.status, self.stage, self.finished_at = "failed", "failed", now
+        self.failures += 1
+        self.available_at = now + min(cool_down * 2 ** min(self.failures - 1, 20), LONGEST_COOL_DOWN)
         return AudioFailed(
             job_id=self.id,
             session_id=self.session_id,
@@ -197,7 +207,7 @@ class Job(Base, table=True):
         return self.status in ("pending", "processing")
 
     def cooling_down(self, now: datetime) -> bool:
-        return self.status == "failed" and self.finished_at is not None and now - self.finished_at < COOL_DOWN
+        return self.status == "failed" and now < self.available_at
 
 
 class Entitlement(Base, table=True):
@@ -302,6 +312,16 @@ class AudioErasure(Base, table=True):
     user_id: str
     deletion_id: str | None = None
     objects: int = 0
+
+
+class SweptPrefix(Base, table=True):
+    """How far the search for objects without a row has come in one part of the bucket."""
+
+    __tablename__ = "swept_prefix"
+
+    prefix: str = Field(primary_key=True)
+    after_key: str = ""
+    due_at: datetime = moment()
 
 
 class GrantKey(Base, table=True):

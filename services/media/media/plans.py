@@ -1,13 +1,16 @@
 """What each plan allows, as data. `/me/entitlement` shows these limits and the commands enforce the same ones."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from common.errors import DomainError
 
 UNLIMITED = 2**53 - 1
 """How the app is told that something has no limit."""
+
+FREE_BEHIND = timedelta(minutes=2)
+"""A subscriber's audio is made first, unless the free user's was asked for this much earlier."""
 
 FreeTier = Literal["catalog", "create"]
 Counted = Literal["starts", "creations"]

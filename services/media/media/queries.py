@@ -1,6 +1,6 @@
 """Every SELECT of media."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from sqlalchemy import func, or_, select, tuple_
@@ -70,6 +70,12 @@ async def latest_job(uow: UnitOfWork, session_id: str) -> Job | None:
     return (await uow.session.scalars(found, execution_options=_AS_IT_IS_NOW)).one_or_none()
 
 
+async def open_jobs_of(uow: UnitOfWork, user_id: str) -> int:
+    """How many of the user's jobs are waiting or under way."""
+    mine = select(func.count()).where(col(Job.user_id) == user_id, col(Job.status).in_(("pending", "processing")))
+    return (await uow.session.execute(mine)).scalar_one()
+
+
 async def locked_session(uow: UnitOfWork, session_id: str) -> Session | None:
     """The session, held against every other change until the transaction ends; None when it is gone.
 
@@ -98,6 +104,31 @@ async def readable_job(uow: UnitOfWork, job_id: str, user_id: str) -> Job:
     if job is None or session is None or not session.readable_by(user_id):
         raise NotFound("There is no such job.")
     return job
+
+
+async def files_with_rows(uow: UnitOfWork, keys: Collection[str]) -> set[str]:
+    """Which of the keys a session's row names."""
+    found = select(col(SessionAudio.audio_key)).where(col(SessionAudio.audio_key).in_(keys))
+    return set(await uow.session.scalars(found))
+
+
+async def lines_in_use(uow: UnitOfWork, line_keys: Collection[str]) -> set[str]:
+    """Which of the spoken lines a session uses."""
+    found = select(col(LineUse.line_key)).where(col(LineUse.line_key).in_(line_keys)).distinct()
+    return set(await uow.session.scalars(found))
+
+
+async def sessions_in_motion(uow: UnitOfWork, session_ids: Collection[str]) -> set[str]:
+    """Which of the sessions have audio that is being made, or being removed."""
+    open_jobs = col(Job.session_id).in_(session_ids), col(Job.status).in_(("pending", "processing"))
+    discarded = select(col(DiscardedAudio.session_id)).where(col(DiscardedAudio.session_id).in_(session_ids))
+    return set(await uow.session.scalars(select(col(Job.session_id)).where(*open_jobs).union(discarded)))
+
+
+async def audio_after(uow: UnitOfWork, session_id: str) -> Sequence[SessionAudio]:
+    """The next page of all finished files, in the order of their sessions' ids; "" begins."""
+    found = select(SessionAudio).where(col(SessionAudio.session_id) > session_id)
+    return list(await uow.session.scalars(found.order_by(col(SessionAudio.session_id)).limit(SESSIONS_AT_ONCE)))
 
 
 async def entitlement_of(uow: UnitOfWork, user_id: str) -> Entitlement | None:

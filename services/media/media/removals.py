@@ -12,22 +12,13 @@ from common.db.engine import REACHING_FAILED, Database, is_outage
 from common.db.wakeup import WakeUp
 from common.observability import logger
 from media.erasure import REMOVALS_CHANNEL, end_erasures, forget_discarded, lines_of_its_own, note_found, note_lines
+from media.object_keys import line_object, session_prefix
 from media.queries import audio_to_remove, line_keys_of
 from media.storage import ObjectStorage, StorageUnavailable, StoredVersion
 
 log = logger("media.removals")
 ROUND_SECONDS = 30.0
 _LINE_KEY = re.compile(r"[0-9a-f]{64}")
-
-
-def session_prefix(session_id: str) -> str:
-    """Under which everything made for one session lies."""
-    return f"audio/session/{session_id}/"
-
-
-def line_object(line_key: str) -> str:
-    """Where a spoken line lies, for all sessions that use it."""
-    return f"audio/line/{line_key[:2]}/{line_key}"
 
 
 class Removals:

@@ -26,6 +26,7 @@ from media.removals import Removals
 from media.settings import MediaSettings
 from media.speech import HibariSpeech, Speech
 from media.storage import S3Storage
+from media.sweeping import Sweeper
 from media.writing import Writer
 
 MODEL = Patience(connect=3.0, read=20.0, total=25.0)
@@ -45,9 +46,15 @@ def build(
     database = Database.of(settings, outbox, clock)
     storage = S3Storage(settings)
     plans = Plans(settings.media_free_tier, settings.media_free_daily_sessions)
-    lease = timedelta(seconds=settings.media_job_lease_seconds)
+    renderer = Renderer(
+        database,
+        storage,
+        speech or HibariSpeech(),
+        slots=render_slots,
+        lease=timedelta(seconds=settings.media_job_lease_seconds),
+        cool_down=timedelta(seconds=settings.media_job_cool_down_seconds),
+    )
     kept = timedelta(days=settings.media_listening_retention_days)
-    renderer = Renderer(database, storage, speech or HibariSpeech(), slots=render_slots, lease=lease)
 
     app = create_app("media", title="Entrain media", checks={"database": database.check})
     app.state.database = database
@@ -73,6 +80,7 @@ def build(
             "render": renderer.run,
             "removals": Removals(database, storage).run,
             "forget": partial(listening.forget_for_ever, database, kept),
+            "sweeping": Sweeper(database, storage).run,
         },
         resources=[storage, model_http, moderation_http],
     )

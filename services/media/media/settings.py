@@ -28,6 +28,10 @@ class MediaSettings(DatabaseSettings):
     aws_endpoint_url_s3: str | None = Field(
         None, pattern=_ORIGIN, description="address of an S3-compatible server; default: AWS"
     )
+    aws_s3_encrypt: bool = Field(
+        False, description="ask for SSE-S3 (AES256) with every object; default: as the bucket is set"
+    )
+    aws_s3_kms_key_id: str | None = Field(None, min_length=1, description="KMS key that encrypts every object: SSE-KMS")
     cloudfront_domain: str | None = Field(
         None, pattern=r"^(https?://)?[^/\s]+/?$", description="host of every audio URL; a full origin for tests"
     )
@@ -63,6 +67,9 @@ class MediaSettings(DatabaseSettings):
     )
     media_listening_retention_days: int = Field(
         400, ge=1, le=3650, description="how long what users did with sessions is kept, for their cards"
+    )
+    media_job_cool_down_seconds: int = Field(
+        600, ge=1, le=86400, description="how long a failed job is answered before a new one; doubles each time"
     )
     public_url: str = Field(
         "http://127.0.0.1:8787", pattern=_ORIGIN, description="the address clients see; play grants lead there"

@@ -1,10 +1,9 @@
 """Where audio is kept: an S3 bucket nobody but us and the CDN can read."""
 
-import base64
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from aiobotocore.config import AioConfig
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import Unavailable
 from media.settings import MediaSettings
+from media.uploads import NotAsSent, upload
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 MOST_REMOVED_AT_ONCE = 1000
@@ -30,6 +30,13 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedObject:
+    key: str
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StoredVersion:
     """One of a bucket that keeps versions, else the object itself."""
 
@@ -40,11 +47,17 @@ class StoredVersion:
 class ObjectStorage(Protocol):
     """Every method raises StorageUnavailable when the store cannot be reached or refuses."""
 
-    async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None: ...
+    async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
+        """Returns when the store says that it has just these bytes."""
+        ...
 
     async def get(self, key: str) -> bytes | None: ...
 
     async def head(self, key: str) -> StoredObject | None: ...
+
+    async def page(self, prefix: str, after: str) -> list[ListedObject]:
+        """The next objects whose keys begin with ``prefix``, in the order of their keys; an empty page is the end."""
+        ...
 
     async def find(self, prefix: str) -> list[StoredVersion]:
         """Every version of every object whose key begins with ``prefix``, and what marks one as deleted."""
@@ -79,6 +92,7 @@ class S3Storage:
                 s3={"addressing_style": "path" if settings.aws_endpoint_url_s3 else "virtual"},
             ),
         }
+        self._encryption = _encryption(settings)
         self._client: Any = None
 
     async def __aenter__(self) -> "S3Storage":
@@ -91,17 +105,9 @@ class S3Storage:
         self._client = None
 
     async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
-        digest = hashlib.sha256(data)
+        options = {"ContentType": content_type, "CacheControl": cache_control, **self._encryption}
         async with _reported("store audio"):
-            await self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                CacheControl=cache_control,
-                ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
-                Metadata={"sha256": digest.hexdigest()},
-            )
+            await upload(self._client, data, {"Bucket": self._bucket, "Key": key}, options)
 
     async def get(self, key: str) -> bytes | None:
         async with _reported("read audio"):
@@ -124,6 +130,11 @@ class S3Storage:
                     return None
                 raise
             return StoredObject(answer["ContentLength"], answer["Metadata"].get("sha256"))
+
+    async def page(self, prefix: str, after: str) -> list[ListedObject]:
+        async with _reported("look for audio"):
+            answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
+        return [ListedObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", [])]
 
     async def find(self, prefix: str) -> list[StoredVersion]:
         found = []
@@ -157,6 +168,12 @@ class S3Storage:
         return None
 
 
+def _encryption(settings: MediaSettings) -> dict[str, str]:
+    if settings.aws_s3_kms_key_id is not None:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.aws_s3_kms_key_id}
+    return {"ServerSideEncryption": "AES256"} if settings.aws_s3_encrypt else {}
+
+
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
@@ -165,5 +182,5 @@ def _status(error: ClientError) -> int:
 async def _reported(what: str) -> AsyncIterator[None]:
     try:
         yield
-    except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
+    except (BotoCoreError, ClientError, NotAsSent, OSError, TimeoutError) as error:
         raise StorageUnavailable(f"The audio store could not {what}.") from error
