@@ -46,7 +46,8 @@ async def read(engine: ProviderSpeech, text: str = LINE, voice: str = "nova", ta
 
 async def test_a_read_is_48_khz_speech_of_the_texts_length(speech: ProviderSpeech) -> None:
     samples = await read(speech)
-    assert (samples.dtype, samples.ndim) == (np.float32, 1)
+    assert samples.dtype == np.float32
+    assert samples.ndim == 1
     assert 2.5 < len(samples) / RATE < 4.5
     assert 0.1 < np.abs(samples).max() <= 1.0
 

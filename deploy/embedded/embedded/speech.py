@@ -84,4 +84,5 @@ def hum(text: str, voice: str, speed: float) -> bytes:
     gap, edge = (np.zeros(int(RATE * seconds)) for seconds in (GAP_SECONDS / speed, EDGE_SECONDS))
     parts = [part for _ in text.split() for part in (tone, gap)]
     sound = np.concatenate([edge, *parts, edge])
-    return (sound / np.abs(sound).max() * 12_000).astype("<i2").tobytes()
+    pcm: bytes = (sound / np.abs(sound).max() * 12_000).astype("<i2").tobytes()
+    return pcm

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Request
 
-from common.auth import UserId
+from common.auth import AnyCaller, UserId
 from common.db.engine import Database
 from common.errors import Conflict
 from common.web.app import WireRoute
@@ -20,7 +20,16 @@ from media.quota import limits_of, require_own_sessions
 from media.views import LEADS_TO_A_SESSION, session_view
 from media.writing import Brief, Writer
 
-router = APIRouter(route_class=WireRoute)
+
+async def refuse_erased(request: Request, who: AnyCaller) -> None:
+    """FastAPI dependency: 401 for the token of a deleted user, in a transaction that ends before anybody is asked."""
+    database: Database = request.app.state.database
+    if who.user_id is not None:
+        async with database.transaction() as uow:
+            await tombstones.refuse(uow, who.user_id)
+
+
+router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased)])
 
 
 class Authoring:
@@ -45,7 +54,6 @@ IdempotencyKey = Annotated[
 async def generate(body: schemas.GenerateRequest, user: UserId, doors: Doors) -> schemas.GeneratedAffirmations:
     """Writes affirmations for a goal; part of Pro unless free users create sessions here."""
     async with doors.database.transaction() as uow:
-        await tombstones.refuse(uow, user)
         require_own_sessions(await limits_of(uow, doors.playback.plans, user))
     brief = Brief(body.goal or "", body.struggle or "", body.session_type, body.count or 4, tuple(body.values))
     said = [("goal", brief.goal), ("struggle", brief.struggle), *(("values", value) for value in brief.values)]
@@ -65,8 +73,6 @@ async def create_session(
     body: schemas.DraftSession, user: UserId, doors: Doors, idempotency_key: IdempotencyKey = None
 ) -> schemas.CreatedSessionView:
     """Creates a session and orders its audio, once per `Idempotency-Key` or `localDraftId`; 409 for another body."""
-    async with doors.database.transaction() as uow:
-        await tombstones.refuse(uow, user)
     commands.require_speakable(body.affirmations)
     said = [("title", body.title), *(("affirmations", line) for line in body.affirmations)]
     await doors.moderator.require_speakable(said)

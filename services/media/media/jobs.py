@@ -22,7 +22,7 @@ from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
 from media.object_keys import line_object, session_prefix
 from media.rendering import Rendering, line_keys, render
-from media.speech import Speech, Unspeakable
+from media.speech import Speech, SpeechUnavailable, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
 
 log = logger("media.jobs")
@@ -54,7 +54,10 @@ class Verdict:
 
 
 class Renderer:
-    """``slots`` jobs at once, each held by a ``lease``. Run as a loop of the worker."""
+    """``slots`` jobs at once, each held by a ``lease``. Run as a loop of the worker.
+
+    ``fallback`` speaks when ``speech`` cannot be had, and is named in the certificate then.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Renderer:
         storage: ObjectStorage,
         speech: Speech,
         *,
+        fallback: Speech | None = None,
         slots: int = 1,
         lease: timedelta = LEASE,
         cool_down: timedelta = COOL_DOWN,
@@ -69,13 +73,15 @@ class Renderer:
         self._database = database
         self._storage = storage
         self._speech = speech
+        self._fallback = fallback
         self._slots = slots
         self.claims = Claims(database, lease, cool_down)
         self._beat_seconds = min(MOST_BEAT_SECONDS, lease.total_seconds() / 4)
 
     async def run(self) -> None:
         await self._storage.check()  # a store that was never reachable must not use up the attempts of every job
-        await asyncio.to_thread(self._speech.warm_up)
+        for engine in filter(None, (self._speech, self._fallback)):
+            await asyncio.to_thread(engine.warm_up)
         async with WakeUp(self._database.direct_url, JOBS_CHANNEL) as wake, asyncio.TaskGroup() as group:
             for _ in range(self._slots):
                 group.create_task(self._work(wake))
@@ -138,14 +144,24 @@ class Renderer:
             log.warning("lease_not_renewed", job_id=claim.job_id, error=f"{type(error).__name__}: {error}"[:200])
 
     async def _make(self, claim: Claim, progress: Progress) -> tuple[Rendering, str]:
-        keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, self._speech)
-        await self.claims.note_lines(claim, keys)
-        rendering = await self._render(claim, progress)
+        rendering = await self._spoken(claim, progress)
         progress.tell("storing", 99)
         return rendering, await self._upload(claim, rendering)
 
-    async def _render(self, claim: Claim, progress: Progress) -> Rendering:
+    async def _spoken(self, claim: Claim, progress: Progress) -> Rendering:
+        """By one engine from the first line to the last: a session in two voices would be worse than a late one."""
+        try:
+            return await self._render(claim, progress, self._speech)
+        except SpeechUnavailable as error:
+            if self._fallback is None:
+                raise
+            log.warning("another_engine_speaks", job_id=claim.job_id, engine=self._fallback.name, reason=str(error))
+            return await self._render(claim, progress, self._fallback)
+
+    async def _render(self, claim: Claim, progress: Progress, speech: Speech) -> Rendering:
         """Renders in a thread, which ends before this does, however this ends."""
+        keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, speech)
+        await self.claims.note_lines(claim, keys)
         stop = threading.Event()
         cache = _StoredLines(self._storage, asyncio.get_running_loop())
         thread = asyncio.create_task(
@@ -153,7 +169,7 @@ class Renderer:
                 render,
                 claim.lines,
                 claim.voice_id,
-                self._speech,
+                speech,
                 on_progress=progress.tell,
                 cancelled=stop.is_set,
                 line_cache=cache,
@@ -205,6 +221,8 @@ def verdict_on(error: Exception) -> Verdict:
         return Verdict("UNSPEAKABLE", f"{where}{error}", final=True)
     if isinstance(error, StorageUnavailable):
         return Verdict("STORAGE_UNAVAILABLE", "The audio could not be stored.")
+    if isinstance(error, SpeechUnavailable):
+        return Verdict("SPEECH_UNAVAILABLE", "The voice cannot be reached just now.")
     if isinstance(error, BadRender):
         return Verdict("RENDER_FAILED", "The sound did not pass its checks.")
     return Verdict("RENDER_FAILED", "The audio could not be made.")

@@ -16,15 +16,17 @@ from media import authoring, listening
 from media.api import router
 from media.consumers import entitlements, users
 from media.delivery import audio_urls
+from media.engines import engine_named
 from media.jobs import Renderer
 from media.language_model import ChatModel
 from media.models import Base, tombstones
 from media.moderation import ModerationApi, Moderator
 from media.plans import Plans
 from media.playback import Playback
+from media.provider_speech import ProviderSpeech
 from media.removals import Removals
 from media.settings import MediaSettings
-from media.speech import HibariSpeech, Speech
+from media.speech import Speech
 from media.storage import S3Storage
 from media.sweeping import Sweeper
 from media.writing import Writer
@@ -45,11 +47,14 @@ def build(
     outbox = Outbox("media")
     database = Database.of(settings, outbox, clock)
     storage = S3Storage(settings)
+    speech = speech or engine_named(settings.media_speech, settings)
+    fallback = engine_named(settings.media_speech_fallback, settings) if settings.media_speech_fallback else None
     plans = Plans(settings.media_free_tier, settings.media_free_daily_sessions)
     renderer = Renderer(
         database,
         storage,
-        speech or HibariSpeech(),
+        speech,
+        fallback=fallback,
         slots=render_slots,
         lease=timedelta(seconds=settings.media_job_lease_seconds),
         cool_down=timedelta(seconds=settings.media_job_cool_down_seconds),
@@ -82,8 +87,12 @@ def build(
             "forget": partial(listening.forget_for_ever, database, kept),
             "sweeping": Sweeper(database, storage).run,
         },
-        resources=[storage, model_http, moderation_http],
+        resources=[storage, model_http, moderation_http, *_to_open(speech, fallback)],
     )
+
+
+def _to_open(*engines: Speech | None) -> list[ProviderSpeech]:
+    return [engine for engine in engines if isinstance(engine, ProviderSpeech)]
 
 
 def _judged_writing(
