@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from common.web.erasure import refuse_erased
+from common.web.erasure import refuse_erased, refuse_erased_briefly
 
 
 async def tables_naming(database_url: str, schema: str, words: Collection[str], *, kept: Collection[str]) -> set[str]:
@@ -45,7 +45,9 @@ def unguarded(app: FastAPI) -> set[str]:
 
 
 def _asks(dependant: Dependant) -> bool:
-    return dependant.call is refuse_erased or any(_asks(part) for part in dependant.dependencies)
+    return dependant.call in (refuse_erased, refuse_erased_briefly) or any(
+        _asks(part) for part in dependant.dependencies
+    )
 
 
 async def tables_about_users(database_url: str, schema: str) -> set[str]:

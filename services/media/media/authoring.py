@@ -6,10 +6,11 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Request
 
-from common.auth import AnyCaller, UserId
+from common.auth import UserId
 from common.db.engine import Database
 from common.errors import Conflict
 from common.web.app import WireRoute
+from common.web.erasure import refuse_erased_briefly
 from common.web.openapi import leads_to, refusals
 from media import commands, schemas
 from media.models import tombstones
@@ -21,15 +22,7 @@ from media.views import LEADS_TO_A_SESSION, session_view
 from media.writing import Brief, Writer
 
 
-async def refuse_erased(request: Request, who: AnyCaller) -> None:
-    """FastAPI dependency: 401 for the token of a deleted user, in a transaction that ends before anybody is asked."""
-    database: Database = request.app.state.database
-    if who.user_id is not None:
-        async with database.transaction() as uow:
-            await tombstones.refuse(uow, who.user_id)
-
-
-router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased)])
+router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased_briefly)])
 
 
 class Authoring:

@@ -24,6 +24,18 @@ async def refuse_erased(request: Request, who: AnyCaller, uow: Transaction) -> N
         await tombstones.refuse(uow, who.user_id)
 
 
+async def refuse_erased_briefly(request: Request, who: AnyCaller) -> None:
+    """As ``refuse_erased``, in a transaction that has ended before anything else begins: for routes that call outside.
+
+    Before they write they ask again.
+    """
+    tombstones: Tombstones = request.app.state.tombstones
+    database: Database = request.app.state.database
+    if who.user_id is not None:
+        async with database.transaction() as uow:
+            await tombstones.refuse(uow, who.user_id)
+
+
 class Belongings:
     """Reads everything of one user in short transactions, page by page: a slow reader holds no session.
 
