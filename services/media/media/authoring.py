@@ -21,7 +21,6 @@ from media.quota import limits_of, require_own_sessions
 from media.views import LEADS_TO_A_SESSION, session_view
 from media.writing import Brief, Writer
 
-
 router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased_briefly)])
 
 
