@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from embedded.object_store import PrivateObjectStore
+from media.grants import Grant, seal
 from media.object_keys import session_prefix
+from media.queries import grant_keys
 from media.removals import Removals
 from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
 from tests.support.hand_clock import HandClock
@@ -48,6 +50,16 @@ async def test_a_session_goes_with_its_lines_jobs_and_audio_and_says_so_once(wor
         assert left == [{"session_id": kept}], table
     events = await works.media.events(session)
     assert events == [("session_created", 1), ("audio_requested", 2), ("audio_generated", 3), ("session_deleted", 4)]
+
+
+async def test_its_play_link_leads_nowhere_any_more(works: Works) -> None:
+    session = await works.media.session("user_1")
+    async with works.media.service.database.transaction() as uow:
+        token = seal(Grant("user_1", session), await grant_keys(uow), works.clock.now)
+    assert (await works.media.play(f"/play/{token}")).status == 302
+    await works.media.api.delete(f"/sessions/{session}")
+    refused = await works.media.play(f"/play/{token}")
+    assert (refused.status, refused.json["code"]) == (404, "NOT_FOUND")
 
 
 async def test_its_objects_follow_when_no_render_can_still_store_one(works: Works) -> None:

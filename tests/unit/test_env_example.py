@@ -108,6 +108,8 @@ def test_no_value_in_the_file_could_be_mistaken_for_a_secret_to_use() -> None:
 def _written(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(str(part) for part in default)
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, float) and default.is_integer():
         return str(int(default))
     return str(default)

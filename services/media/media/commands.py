@@ -180,13 +180,13 @@ async def _wants_job(uow: UnitOfWork, session: Session) -> bool:
 
 
 async def _add_job(uow: UnitOfWork, session: Session, before: Job | None) -> Job:
-    again = before is not None and before.status == "failed" and before.lines_hash == session.lines_hash
+    failed = before is not None and before.status == "failed" and before.lines_hash == session.lines_hash
     job = Job(
         id=str(uuid4()),
         session_id=session.id,
         user_id=session.owner_user_id,
         lines_hash=session.lines_hash,
-        failures=before.failures if before is not None and again else 0,
+        failures=before.failures if before is not None and failed else 0,
         available_at=uow.now,
         turn_at=await _turn(uow, session.owner_user_id),
         created_at=uow.now,

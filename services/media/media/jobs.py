@@ -21,6 +21,7 @@ from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
 from media.object_keys import line_object, session_prefix
+from media.outages import outages_told
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, SpeechUnavailable, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
@@ -88,15 +89,11 @@ class Renderer:
 
     async def _work(self, wake: WakeUp) -> None:
         while True:
-            try:
+            with outages_told(log):
                 claim = await self.claims.take()
                 if claim is not None:
                     await self.carry_out(claim)
                     continue
-            except REACHING_FAILED as error:
-                if not is_outage(error):
-                    raise
-                log.warning("database_unreachable", error=f"{type(error).__name__}: {error}"[:200])
             await wake.wait(POLL_SECONDS)
 
     async def carry_out(self, claim: Claim) -> None:

@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Sequence
 
-from common.db.engine import REACHING_FAILED, Database, is_outage
+from common.db.engine import Database
 from common.db.wakeup import WakeUp
 from common.observability import logger
 from media.erasure import REMOVALS_CHANNEL, end_erasures, forget_discarded, lines_of_its_own, note_found, note_lines
 from media.object_keys import line_object, session_prefix
+from media.outages import outages_told
 from media.queries import audio_to_remove, line_keys_of
-from media.storage import ObjectStorage, StorageUnavailable, StoredVersion
+from media.storage import ObjectStorage, StoredVersion
 
 log = logger("media.removals")
 ROUND_SECONDS = 30.0
@@ -31,14 +32,8 @@ class Removals:
     async def run(self) -> None:
         async with WakeUp(self._database.direct_url, REMOVALS_CHANNEL) as wake:
             while True:
-                try:
+                with outages_told(log):
                     await self.remove_due()
-                except StorageUnavailable as error:
-                    log.warning("store_unreachable", error=str(error.__cause__)[:200])
-                except REACHING_FAILED as error:
-                    if not is_outage(error):
-                        raise
-                    log.warning("database_unreachable", error=f"{type(error).__name__}: {error}"[:200])
                 await wake.wait(ROUND_SECONDS)
 
     async def remove_due(self) -> int:

@@ -10,10 +10,11 @@ from datetime import timedelta
 
 import asyncpg
 
-from common.db.engine import LOST, REACHING_FAILED, Database, is_outage
+from common.db.engine import LOST, Database
 from common.observability import logger
 from media.models import SweptPrefix
-from media.storage import ObjectStorage, StorageUnavailable
+from media.outages import outages_told
+from media.storage import ObjectStorage
 from media.storage_audit import SWEPT, StorageAudit
 
 EVERY = timedelta(days=1)
@@ -35,14 +36,8 @@ class Sweeper:
 
     async def run(self) -> None:
         while True:
-            try:
+            with outages_told(log):
                 await self._lead()
-            except StorageUnavailable as error:
-                log.warning("store_unreachable", error=str(error.__cause__)[:200])
-            except REACHING_FAILED as error:
-                if not is_outage(error):
-                    raise
-                log.warning("database_unreachable", error=f"{type(error).__name__}: {error}"[:200])
             await asyncio.sleep(IDLE_SECONDS)
 
     async def _lead(self) -> None:
