@@ -4,7 +4,6 @@ PYTHON ?= python3
 ARGS ?=
 SEED ?= 1
 BIN := .venv/bin
-EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-header --format requirements-txt
 
 .DEFAULT_GOAL := help
 .PHONY: help run test year attacks fuzz voices lint contracts lock environment broker
@@ -41,11 +40,8 @@ lint: environment ## style, types, import rules, Docker files
 contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
 
-lock: environment ## renew requirements.lock and the images' lists after a change of dependencies
-	$(BIN)/uv lock
-	$(EXPORT) --all-packages --output-file requirements.lock
-	$(foreach service,gateway identity billing media,\
-		$(EXPORT) --package entrain-$(service) --no-dev --output-file deploy/requirements/$(service).txt &&) true
+lock: environment ## renew requirements.lock and the images' lists; ARGS="--upgrade NAME" moves a version
+	@$(PYTHON) deploy/setup/lock.py $(ARGS)
 
 environment:
 	@$(PYTHON) deploy/setup/environment.py
