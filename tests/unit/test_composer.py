@@ -96,6 +96,23 @@ def test_twenty_four_lines_speak_of_any_goal_that_can_be_spoken_of(goal: str, ki
     assert len(speaking) >= (17 if wanted else 0)
 
 
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "my extraordinarily difficult complicated relationship history",
+        "stop the endless mindless scrolling of feeds daily",
+        "stop mindlessly scrolling social media feeds daily",
+        "improve the big quarterly report process",
+        "doing five hundred extraordinarily complicated pushups",
+        "feeling extraordinarily anxious around complicated people",
+        "extraordinarily complicated, inconveniently overwhelming, disproportionately uncomfortable",
+    ],
+)
+def test_long_phrases_leave_room_for_twenty_four_sentences(goal: str) -> None:
+    for seed in range(5):
+        assert validate(compose(goal, "stress", "Focus", 24, ["Courage"], seed), goal, "stress", 24) == []
+
+
 def test_the_same_seed_writes_the_same_and_no_seed_writes_anew() -> None:
     first, second = (compose("sleep better", "", "Sleep", 6, seed=11) for _ in range(2))
     assert first == second

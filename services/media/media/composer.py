@@ -25,7 +25,7 @@ from media.affirmation_rules import (
     validate,
 )
 from media.phrases import GOAL_LINES, OPEN_LINES, STRUGGLE_LINES, VALUE_LINES, Framework
-from media.topics import Kind, Topic, plain_phrase, struggle_of, topics_of
+from media.topics import Kind, Topic, plain_phrase, single_topics, struggle_of, topics_of
 
 __all__ = ["CompositionFailed", "compose", "framework_for", "validate"]
 
@@ -92,6 +92,8 @@ class _Draft:
         topics = topics_of(self.goal)
         woven = max(covered_lines(self.count), round(_GOAL_SHARE * self.count)) if topics else 0
         self._take(self._about(topics, framework), woven, speaking_of_goal=bool(self.wanted))
+        least = covered_lines(self.count) if self.wanted else 0
+        self._take(self._about(single_topics(self.goal), framework), least, bool(least))
         beside = self._interleaved(self._of_struggle(), self._of_values(values))
         self._take(beside, self.count if topics else self.count // 3)
         self._take(self._about(_session_topics(session_type), framework), self.count * 2 // 3)
@@ -118,15 +120,19 @@ class _Draft:
 
     def _about(self, topics: Sequence[Topic], framework: Framework) -> Iterator[str]:
         """Every sentence for every topic, topics in turn; the framework's own first, what says a word twice last."""
-        per_topic = []
-        for topic in topics:
+        per_topic: list[list[str]] = []
+        for number, topic in enumerate(topics):
             families = GOAL_LINES[topic.kind]
             leading = self._mixed(families[framework], families[None][: len(families[None]) // 2])
             following = self._mixed(families[None][len(families[None]) // 2 :])
             others = self._mixed(*(families[other] for other in Framework if other is not framework))
             said = set(re.findall(r"\w{4,}", topic.text.lower()))
             lines = sorted((*leading, *following, *others), key=lambda line: not said.isdisjoint(_words(line)))
-            per_topic.append([_filled(line, "t", topic.text) for line in lines])
+            filled = [_filled(line, "t", topic.text) for line in lines]
+            if number and topics[number - 1].text.startswith(f"{topic.text} "):
+                per_topic[-1] += filled  # the same in fewer words: for when there is no more room for all of them
+            else:
+                per_topic.append(filled)
         return self._interleaved(*per_topic)
 
     def _of_struggle(self) -> list[str]:

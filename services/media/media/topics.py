@@ -44,6 +44,9 @@ from media.lexicon import (
 )
 
 _MAX_WORDS = 6
+"""Of what somebody does; what is only named has one less, as the sentences around it are longer."""
+
+_URGE = ["the", "urge", "to"]
 
 
 class Kind(Enum):
@@ -100,11 +103,17 @@ def topics_of(goal: str) -> list[Topic]:
     if not wanted:  # nothing need be spoken of: only what is a whole phrase by itself is worth it
         return [topic for topic in dict.fromkeys(found) if topic.kind is Kind.VERB and " " in topic.text]
     if not found:
-        singles = [topic for word in wanted for topic in _topics(_Clause([word]), wanted)]
-        found = [topic for topic in singles if _usable(topic, goal, wanted)]
+        return single_topics(goal)
     # "finish it" says nothing without what "it" is
     plain = [topic for topic in found if not {"it", "them"} & set(topic.text.split())]
     return list(dict.fromkeys(plain or found))
+
+
+def single_topics(goal: str) -> list[Topic]:
+    """The goal's keywords one by one: less of a phrase, and short enough for every sentence."""
+    wanted = keywords(goal)
+    read = [topic for word in wanted for topic in _topics(_Clause([word]), wanted)]
+    return [topic for topic in dict.fromkeys(read) if _usable(topic, goal, wanted)]
 
 
 def _usable(topic: Topic, goal: str, wanted: list[str]) -> bool:
@@ -162,7 +171,8 @@ def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
     """The clause as a phrase; a long one is also given shorter, where that still says what it is about."""
     words = [{"your": "my", "yourself": "myself"}.get(word, word) for word in clause.words]
     words, kind = _read(words, clause.away, clause.after_to, wanted)
-    whole = _whole_phrase(words)
+    doing = kind is Kind.VERB or words[:3] == _URGE
+    whole = _whole_phrase(words, _MAX_WORDS if doing else _MAX_WORDS - 1)
     if whole:
         yield Topic(" ".join(whole), kind)
     if len(whole) == _MAX_WORDS and (opened := _opened(whole)):
@@ -177,8 +187,8 @@ def _read(words: list[str], away: bool, after_to: bool, wanted: list[str]) -> tu
         return _as_burden(words), Kind.AWAY
     if first in HEAVY:
         return ["feeling", *words], Kind.AWAY
-    if first in HARMFUL and len(words) > 1 and "less" not in words:
-        return ["the", "urge", "to", *words], Kind.AWAY
+    if first in HARMFUL and (len(words) > 1 or first not in BURDENS) and "less" not in words:
+        return [*_URGE, *words], Kind.AWAY
     if first in STATES:
         return ["be", *words], Kind.VERB
     if first == "less" and len(words) == 2 and words[1] in BURDENS:
@@ -193,12 +203,12 @@ def _read(words: list[str], away: bool, after_to: bool, wanted: list[str]) -> tu
     return words, kind
 
 
-def _whole_phrase(words: list[str]) -> list[str]:
-    """At most _MAX_WORDS, ended where a phrase ends: not before "I", nor within what a preposition opens."""
+def _whole_phrase(words: list[str], most: int) -> list[str]:
+    """At most ``most``, ended where a phrase ends: not before "I", nor within what a preposition opens."""
     subject = next((place for place, word in enumerate(words) if place and word == "I"), len(words))
     words = words[:subject]
-    if len(words) > _MAX_WORDS:
-        words = words[: next(reversed(_opened(words[: _MAX_WORDS + 1])), _MAX_WORDS)]
+    if len(words) > most:
+        words = words[: next(reversed(_opened(words[: most + 1])), most)]
     while words and words[-1].lower() in TRAILING:
         words = words[:-1]
     return words
@@ -214,8 +224,8 @@ def _as_burden(words: list[str]) -> list[str]:
     if words[0] in {"be", "feel", "get"} and len(words) > 1:
         return [gerund(words[0]), *words[1:]]
     if words[0] in VERBS and words[0] not in BURDENS:
-        return ["the", "urge", "to", *words]
-    if words[0] in VERB_OF and words[0] not in BURDENS and len(words) <= _MAX_WORDS // 2:
+        return [*_URGE, *words]
+    if words[0] in VERB_OF and words[0] not in BURDENS and len(words) < _MAX_WORDS // 2:
         return ["the", "habit", "of", *words]
     return ["being", *words] if words[0] in HEAVY else words
 
