@@ -296,6 +296,11 @@ async def test_a_copy_holds_everything_as_it_is_kept(works: Works) -> None:
     shared = await works.media.session()
     await works.media.api.post(f"/sessions/{shared}/start")
     await listens(works, shared)
+    await works.media.rows(
+        "INSERT INTO media.listening_event (id, user_id, session_id, kind, occurred_at)"
+        " VALUES (-5, 'user_1', $1, 'start', now())",
+        shared,
+    )
     answer = await works.media.api.get("/internal/export")
     assert answer.status == 200
     copy = json.loads(answer.text, parse_constant=pytest.fail)
@@ -311,7 +316,10 @@ async def test_a_copy_holds_everything_as_it_is_kept(works: Works) -> None:
         (shared, "2026-09-01"),
     }
     assert copy["entitlements"][0]["plan"] == "pro"
-    assert [(each["sessionId"], each["eventType"]) for each in copy["listening"]] == [(shared, "complete")]
+    assert [(each["sessionId"], each["eventType"]) for each in copy["listening"]] == [
+        (shared, "start"),
+        (shared, "complete"),
+    ]
     assert copy["curation"][0]["primaryGoal"] == "Sleep"
     strangers = (await works.media.api.signed_in_as("user_3").get("/internal/export")).json
     assert set(map(json.dumps, strangers.values())) == {"[]"}

@@ -198,6 +198,56 @@ async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_
     assert await target.value('SELECT count(*) FROM legacy."Preferences"') == 2
 
 
+async def test_wishes_and_events_are_found_by_media_in_the_order_they_happened(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    metadata = (
+        None,
+        "{}",
+        '{"longer": [1, 1.50, -0.0, 1e20, 2E-7, true, null],'
+        ' "b": {"z": "\\u00e9\\u0001\\n\\"", "a": "’"}, "b": {"é": ""}}',
+    )
+    insert(file, "User", id="user_one")
+    insert(file, "User", id="user_two")
+    insert(file, "CurationPreferences", userId="user_one", primaryGoal="Calm", voicePreference="More space")
+    insert(file, "CurationPreferences", userId="user_two", primaryGoal="Wealth")
+    session = "C3D4E5F6-a7b8-9012-cdef-123456789012"
+    insert(file, "Session", id=session, ownerUserId="user_one")
+    for number, text in enumerate(metadata):
+        event = {"eventType": "complete", "metadata": text, "occurredAt": 1_760_000_000_000 - number}
+        insert(file, "SessionEvent", userId="user_one", sessionId=session, **event)
+    insert(file, "SessionEvent", userId="user_one", sessionId="gone", eventType="start")
+
+    for command in ("run", "run", "verify"):
+        ended = await target.run(command, file, "--report", report)
+        assert ended.returncode == 0, ended.stderr
+        shown = certificate(report)
+        assert shown["quarantine"]["byReason"] == {"parent that is not there": 1, "unknown goal": 1}
+        digests = {home["table"]: home for home in shown["services"]}
+        for table in ('media."curation_profile"', 'media."listening_event"'):
+            assert digests[table]["expectedDigest"] == digests[table]["foundDigest"]
+
+    (wishes,) = await target.rows("SELECT * FROM media.curation_profile")
+    assert (wishes["user_id"], wishes["primary_goal"], wishes["voice_preference"], wishes["sound_preference"]) == (
+        "user_one", "Calm", "More space", None,
+    )  # fmt: skip
+    events = await target.rows("SELECT *, details::text AS said FROM media.listening_event ORDER BY id DESC")
+    assert {event["session_id"] for event in events} == {session.lower()}
+    assert [event["kind"] for event in events] == ["complete"] * 3
+    assert [event["occurred_at"] for event in events] == [
+        EPOCH + timedelta(milliseconds=1_760_000_000_000 - number) for number in range(3)
+    ]
+    assert all(event["id"] < 0 for event in events), "media counts its own from 1"
+    read = [None if text is None else json.loads(text) for text in metadata]
+    assert [None if event["said"] is None else json.loads(event["said"]) for event in events] == read
+
+    await target.run("rollback", 1)
+    await target.run("rollback", 2)
+    assert await target.value("SELECT count(*) FROM media.listening_event") == 0
+    assert await target.value("SELECT count(*) FROM media.curation_profile") == 0
+
+
 async def test_what_its_owner_changed_or_removed_since_is_listed_and_left_alone(
     target: Target, file: Path, report: Path
 ) -> None:

@@ -96,6 +96,23 @@ def test_twenty_four_lines_speak_of_any_goal_that_can_be_spoken_of(goal: str, ki
     assert len(speaking) >= (17 if wanted else 0)
 
 
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "my extraordinarily difficult complicated relationship history",
+        "stop the endless mindless scrolling of feeds daily",
+        "stop mindlessly scrolling social media feeds daily",
+        "improve the big quarterly report process",
+        "doing five hundred extraordinarily complicated pushups",
+        "feeling extraordinarily anxious around complicated people",
+        "extraordinarily complicated, inconveniently overwhelming, disproportionately uncomfortable",
+    ],
+)
+def test_long_phrases_leave_room_for_twenty_four_sentences(goal: str) -> None:
+    for seed in range(5):
+        assert validate(compose(goal, "stress", "Focus", 24, ["Courage"], seed), goal, "stress", 24) == []
+
+
 def test_the_same_seed_writes_the_same_and_no_seed_writes_anew() -> None:
     first, second = (compose("sleep better", "", "Sleep", 6, seed=11) for _ in range(2))
     assert first == second
@@ -133,9 +150,35 @@ def test_every_sentence_keeps_the_rules_with_a_phrase_of_one_word() -> None:
         ("Anxiety Relief", [Topic("anxiety relief", Kind.NOUN)]),
         ("feel calm, not anxious", [Topic("feel calm", Kind.VERB), Topic("being anxious", Kind.AWAY)]),
         ("let go of fear", [Topic("let go of fear", Kind.VERB)]),
-        ("visit Paris with NASA friends", [Topic("visit Paris with NASA friends", Kind.NOUN)]),
+        ("visit Paris with NASA friends", [Topic("visit Paris with NASA friends", Kind.VERB)]),
         ("speak calmly in front of my team", [Topic("speak calmly", Kind.VERB)]),
         ("find a new job I love", [Topic("find a new job", Kind.VERB)]),
+        ("How do I become a better dad?", [Topic("become a better dad", Kind.VERB)]),
+        ("running my first marathon", [Topic("run my first marathon", Kind.VERB)]),
+        ("public speaking", [Topic("public speaking", Kind.ACTIVITY)]),
+        ("I can't sleep because my mind is racing", [Topic("sleep", Kind.VERB)]),
+        ("I am not good enough", [Topic("good enough", Kind.QUALITY)]),
+        ("not be so angry with my husband", [Topic("being angry with my husband", Kind.AWAY)]),
+        ("renovate our house", [Topic("renovate our house", Kind.VERB)]),
+        ("less stress more joy", [Topic("stress", Kind.AWAY), Topic("more joy", Kind.NOUN)]),
+        ("social anxiety at parties", [Topic("social anxiety at parties", Kind.AWAY)]),
+        ("lose 20 pounds", [Topic("lose 20 pounds", Kind.VERB)]),
+        ("write a book and finish it", [Topic("write a book", Kind.VERB)]),
+        ("say no without guilt", [Topic("say no", Kind.VERB), Topic("guilt", Kind.AWAY)]),
+        ("Trust God", [Topic("trust God", Kind.VERB)]),
+        ("Taylor Swift tickets", [Topic("Taylor Swift tickets", Kind.NOUN)]),
+        ("get over my ex", [Topic("get over my ex", Kind.VERB)]),
+        (
+            "spend more time with my family",
+            [Topic("spend more time with my family", Kind.VERB), Topic("spend more time", Kind.VERB)],
+        ),
+        ("be grateful for what I have", [Topic("be grateful", Kind.VERB)]),
+        ("stop worrying", [Topic("the habit of worrying", Kind.AWAY)]),
+        ("sober", [Topic("be sober", Kind.VERB)]),
+        ("I hate my body", [Topic("the urge to hate my body", Kind.AWAY)]),
+        ("I struggle with self-esteem", [Topic("self-esteem", Kind.NOUN)]),
+        ("my kids to respect me", [Topic("my kids", Kind.NOUN)]),
+        ("idk", []),
         ("the and of", []),
         ("quit", []),
     ],
@@ -148,9 +191,9 @@ def test_a_goal_becomes_phrases_that_fit_a_sentence(goal: str, expected: list[To
 @given(goal=st.text(max_size=120))
 def test_a_phrase_never_carries_more_than_plain_words(goal: str) -> None:
     for topic in topics_of(goal):
-        assert re.fullmatch(r"[^\W\d_](?:[^\W\d_]|[' -])*", topic.text)
-        assert len(topic.text.split()) <= 5
-        assert contains_keyword(topic.text, keywords(goal))
+        assert re.fullmatch(r"[$€£]?[^\W_](?:[^\W_]|[' $€£.,:%-])*", topic.text)
+        assert len(topic.text.split()) <= 7
+        assert contains_keyword(topic.text, keywords(goal)) or not keywords(goal)
 
 
 @pytest.mark.parametrize(

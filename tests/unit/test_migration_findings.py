@@ -75,7 +75,6 @@ HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Session", {"durationSec": 2**62, "frequencyHz": 5e-324, "solfeggioHz": 0.1 + 0.2}),
     ("Session", {"affirmationsHash": "placeholder_hash_1", "goalTag": ""}),
     ("Preferences", {"userId": "user_one", "json": '{"a":1,"a":2,"\\u0000":"\\ud800"'}),
-    ("SessionEvent", {"userId": "user_one", "sessionId": "of a deleted session"}),
     ("Job", {"sessionId": "of a deleted session", "userId": "nobody", "payload": "{not json"}),
     ("AudioAsset", {"url": "\\\\server\\share\\a b.mp3", "metaJson": '{"x": 4284.169999999999}'}),
 )
@@ -87,6 +86,47 @@ def test_what_is_merely_odd_arrives(file: Path, table: str, values: dict[str, An
     insert(file, table, **values)
 
     assert found(file) == {}
+
+
+WISHES: tuple[Trap, ...] = (
+    ("CurationPreferences", {"primaryGoal": "Wealth"}, "unknown goal", "primaryGoal"),
+    ("CurationPreferences", {"primaryGoal": "calm"}, "unknown goal", "primaryGoal"),
+    ("CurationPreferences", {"voicePreference": ""}, "unknown voice", "voicePreference"),
+    ("CurationPreferences", {"soundPreference": "Loud"}, "unknown sound", "soundPreference"),
+    ("SessionEvent", {"eventType": "pause"}, "unknown kind of event", "eventType"),
+    ("SessionEvent", {"sessionId": "gone"}, "parent that is not there", "sessionId"),
+    *(
+        ("SessionEvent", {"metadata": text}, "text that is no JSON object", "metadata")
+        for text in (
+            "",
+            "{not json",
+            "[1]",
+            "null",
+            '{"a": NaN}',
+            '{"a": "\\u0000"}',
+            '{"a": "\\ud800"}',
+            '{"a": 1e999}',
+        )
+    ),
+    ("SessionEvent", {"metadata": '{"a":' * 100_000}, "text that is no JSON object", "metadata"),
+    ("SessionEvent", {"metadata": b"{}"}, "bytes in a column of texts", "metadata"),
+)
+
+
+@pytest.mark.parametrize(
+    "table,values,reason,column", WISHES, ids=[f"{number}-{trap[3]}" for number, trap in enumerate(WISHES)]
+)
+def test_what_media_does_not_know_of_wishes_and_events_goes_into_the_quarantine(
+    file: Path, table: str, values: dict[str, Any], reason: str, column: str
+) -> None:
+    for user in ("user_one", "user_two"):
+        insert(file, "User", id=user)
+    insert(file, "Session", id="s")
+    known = {"CurationPreferences": {"primaryGoal": "Calm"}, "SessionEvent": {"sessionId": "s", "eventType": "start"}}
+    insert(file, table, userId="user_one", **known[table])
+    row = insert(file, table, userId="user_two", **(known[table] | values))
+
+    assert found(file) == {(table, row): (reason, column)}
 
 
 def test_text_that_is_no_utf8_is_found_and_nothing_beside_it(file: Path) -> None:

@@ -23,6 +23,7 @@ _TYPES: dict[Kind, str] = {
     "instant": "timestamptz",
 }
 OWN = ("_rowid", "_run", "_raw")
+_ONE_OF_THE_KEYS = ONE_OF_THE_KEYS.format(kind="text")
 
 _BOOKS = """
     CREATE TABLE IF NOT EXISTS legacy.run (
@@ -117,7 +118,7 @@ class Archive:
         """Which of these rows are archived."""
         key = quoted(table.legacy.key)
         found = await self.legacy.fetch(
-            f"SELECT {key} FROM legacy.{quoted(table.name)} WHERE {key} = {ONE_OF_THE_KEYS}", json.dumps(keys)
+            f"SELECT {key} FROM legacy.{quoted(table.name)} WHERE {key} = {_ONE_OF_THE_KEYS}", json.dumps(keys)
         )
         return {row[0] for row in found}
 
@@ -144,7 +145,7 @@ class Archive:
     async def exact(self, table: PresentTable, keys: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
         """The archived rows as they were in the file, by key."""
         key = quoted(table.legacy.key)
-        rows = await self._rows(table, f"WHERE {key} = {ONE_OF_THE_KEYS}", json.dumps(keys))
+        rows = await self._rows(table, f"WHERE {key} = {_ONE_OF_THE_KEYS}", json.dumps(keys))
         return dict(zip(rows.keys, rows.exact, strict=True)) if rows else {}
 
     async def of_run(self, legacy_table: LegacyTable, run: int, after: str | None) -> Rows | None:

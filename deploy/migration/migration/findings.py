@@ -7,8 +7,12 @@ there. Parents are judged before those that refer to them, so that what belongs 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, get_args
 
+from media import curation
+from media.schemas import ListeningEventRequest
 from migration.first_look import looks_clean
+from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import Reference
 from migration.progress import Progress
 from migration.source import PresentTable, Source, quoted
@@ -23,6 +27,12 @@ JUDGED = "EXISTS (SELECT 1 FROM temp.finding f WHERE f.tbl = '{table}' AND f.rid
 _MAKE = "CREATE TEMP TABLE finding (tbl TEXT, rid INTEGER, reason TEXT, col TEXT, PRIMARY KEY (tbl, rid)) WITHOUT ROWID"
 _NOTE = "INSERT OR IGNORE INTO temp.finding VALUES (?, ?, ?, ?)"
 
+
+def _among(values: Any) -> str:
+    return ", ".join(f"'{value}'" for value in get_args(values))
+
+
+_EVENT_KINDS = _among(ListeningEventRequest.model_fields["event_type"].annotation)
 _RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Session": (
         ("unknown source", "source", "t.source NOT IN ('catalog', 'user', 'generated')"),
@@ -32,11 +42,19 @@ _RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
             "lower(t.id) IN (SELECT lower(id) FROM Session GROUP BY lower(id) HAVING count(*) > 1)",
         ),
     ),
+    "CurationPreferences": (
+        ("unknown goal", "primaryGoal", f"t.primaryGoal NOT IN ({_among(curation.Goal)})"),
+        ("unknown voice", "voicePreference", f"t.voicePreference NOT IN ({_among(curation.VoicePreference)})"),
+        ("unknown sound", "soundPreference", f"t.soundPreference NOT IN ({_among(curation.SoundPreference)})"),
+    ),
+    "SessionEvent": (("unknown kind of event", "eventType", f"t.eventType NOT IN ({_EVENT_KINDS})"),),
     "SessionAffirmation": (
         ("number too large for its column", "idx", f"t.idx NOT BETWEEN {_SMALLEST} AND {_LARGEST}"),
     ),
 }
 """What the services' own tables cannot hold, by table: reason, column, and SQL on the row `t`."""
+_OBJECTS = {"SessionEvent": "metadata"}
+"""Columns of JSON text that a service keeps as jsonb objects, by table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +158,29 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     for reason, column, condition in _RULES.get(table.name, ()):
         if column in table.columns:
             _note(source, table, reason, column, condition)
+    if (column := _OBJECTS.get(table.name, "")) in table.columns:
+        _look_at_objects(source, table, column)
     for reference in legacy.references:
         if reference.column in table.columns:
             _look_for_parents(source, table, reference)
+
+
+def _look_at_objects(source: Source, table: PresentTable, column: str) -> None:
+    unjudged = f"t.{quoted(column)} IS NOT NULL AND NOT {JUDGED.format(table=table.name, row='t')}"
+    for rows in source.read(table, unjudged, "t.rowid"):
+        pairs = zip(rows.rowids, rows.columns[column], strict=True)
+        found = [
+            (table.name, rowid, "text that is no JSON object", column) for rowid, text in pairs if not _holds(text)
+        ]
+        source.connection.executemany(_NOTE, found)
+
+
+def _holds(text: str) -> bool:
+    try:
+        object_as_jsonb(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _follow_deleted(source: Source, table: PresentTable, reference: Reference) -> None:

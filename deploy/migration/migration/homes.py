@@ -20,8 +20,11 @@ from common.observability import current_trace
 from media.commands import hash_of_lines
 from media.schemas import UUID_SHAPE
 from migration.accounts import Accounts
+from migration.jsonb import object_as_jsonb
 from migration.service_tables import (
+    CURATION_PROFILE,
     JOB,
+    LISTENING_EVENT,
     OUTBOX,
     PREFERENCES,
     REFRESH,
@@ -33,6 +36,7 @@ from migration.service_tables import (
     ServiceTable,
 )
 from migration.source import Rows
+from migration.values import EPOCH, milliseconds
 
 Row = tuple[Any, ...]
 
@@ -42,6 +46,9 @@ _PLACEHOLDER_DOMAINS = ("clerk.dev", "example.com")
 _CAUSE = ("reconcile", "moved from the prototype: what was paid for is asked of the provider")
 _OURS = UUID("5e2c7a30-6f5d-4c1e-9a53-0a1c8b1f7d42")
 """The namespace of ids that follow from a session's."""
+
+
+_BEFORE_ALL, _LATEST_MS = -(2**62), 2**42 - 1
 
 
 class Batch(dict[str, Rows]):
@@ -182,16 +189,46 @@ def _user_values(batch: Batch, context: Context) -> list[Row]:
 
 
 def _preferences(batch: Batch, context: Context) -> list[Row | None]:
-    rows, accounts = batch["Preferences"], context.accounts
+    return _one_an_account(batch["Preferences"], context.accounts, "schemaVersion", "json")
+
+
+def _curation_profiles(batch: Batch, context: Context) -> list[Row | None]:
+    wishes = ("primaryGoal", "voicePreference", "soundPreference")
+    return _one_an_account(batch["CurationPreferences"], context.accounts, *wishes)
+
+
+def _one_an_account(rows: Rows, accounts: Accounts, *columns: str) -> list[Row | None]:
+    """Rows known by their user; of users that became one account, only the leading one's."""
     found = zip(
         map(accounts.of, rows.keys),
-        rows.column("schemaVersion"),
-        rows.column("json"),
+        *map(rows.column, columns),
         rows.instants("createdAt"),
         rows.instants("updatedAt"),
         strict=True,
     )
     return [row if accounts.leads(old_id) else None for old_id, row in zip(rows.keys, found, strict=True)]
+
+
+def _listening_events(batch: Batch, context: Context) -> list[Row]:
+    rows = batch["SessionEvent"]
+    moments = rows.instants("occurredAt")
+    return list(
+        zip(
+            map(_event_number, rows.keys, moments),
+            map(context.accounts.of, rows.column("userId")),
+            map(session_id, rows.column("sessionId")),
+            rows.column("eventType"),
+            (None if text is None else object_as_jsonb(text) for text in rows.column("metadata")),
+            moments,
+            strict=True,
+        )
+    )
+
+
+def _event_number(old_id: str, moment: datetime | None) -> int:
+    """Media numbers events from 1 as they come in: the prototype's stand before them, in the order they happened."""
+    since = min(max(milliseconds(moment or EPOCH), 0), _LATEST_MS)
+    return _BEFORE_ALL + (since << 20) + int.from_bytes(sha256(old_id.encode()).digest()[:4]) % 2**20
 
 
 def _sessions(batch: Batch, context: Context) -> list[Row]:
@@ -289,6 +326,8 @@ HOMES: dict[str, tuple[Home, ...]] = {
     "User": (Home(USER, "User", _users), Home(REFRESH, "User", _readings, proved=False)),
     "UserValue": (Home(USER_VALUE, "UserValue", _user_values),),
     "Preferences": (Home(PREFERENCES, "Preferences", _preferences),),
+    "CurationPreferences": (Home(CURATION_PROFILE, "CurationPreferences", _curation_profiles),),
+    "SessionEvent": (Home(LISTENING_EVENT, "SessionEvent", _listening_events),),
     "Session": (
         Home(SESSION, "Session", _sessions),
         Home(SESSION_LINE, "SessionAffirmation", _session_lines),

@@ -103,7 +103,11 @@ TABLES: tuple[LegacyTable, ...] = (
         " fileSize:int? checksum? createdAt:at",
         "sessionId>SessionAudio.sessionId audioAssetId>AudioAsset.id?",
     ),
-    _table("SessionEvent", "id userId sessionId eventType metadata? occurredAt:at", "userId>User.id"),
+    _table(
+        "SessionEvent",
+        "id userId sessionId eventType metadata? occurredAt:at",
+        "userId>User.id sessionId>Session.id",
+    ),
     _table(
         "Job",
         "id type status payload result? error? attempts:int startedAt:at? finishedAt:at? sessionId? userId?"

@@ -17,7 +17,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 STATEMENT_SECONDS = 600
 CONNECT_SECONDS = 10
 LOCK = "migration"
-ONE_OF_THE_KEYS = "ANY (ARRAY(SELECT json_array_elements_text($1::json)))"
+ONE_OF_THE_KEYS = "ANY (ARRAY(SELECT json_array_elements_text($1::json)::{kind}))"
 """Many keys as one parameter, a JSON list: asyncpg takes long to write arrays of texts."""
 ERASING = frozenset({"billing", "media"})
 """The schemas that can say which accounts were deleted, and hold a deletion off meanwhile."""
@@ -76,7 +76,7 @@ async def present(
         return {}
     listed = ", ".join(f'"{name}"' for name in table.settled)
     leading = list(dict.fromkeys(row[0] for row in rows))
-    where = f'"{table.columns[0]}" = {ONE_OF_THE_KEYS}'
+    where = f'"{table.columns[0]}" = {ONE_OF_THE_KEYS.format(kind=table.types[0])}'
     found = await session.fetch(f"SELECT {listed} FROM {table.full_name} WHERE {where}", json.dumps(leading))
     return {row[: table.key]: row for row in map(tuple, found)}
 

@@ -87,6 +87,19 @@ SESSION_AUDIO = _service_table(
     " sha256 engine segments:jsonb generated_at:at",
     parent=("session_id", "session"),
 )
+CURATION_PROFILE = _service_table(
+    "media",
+    "curation_profile",
+    "user_id primary_goal voice_preference sound_preference created_at:at updated_at:at",
+    user="user_id",
+)
+LISTENING_EVENT = _service_table(
+    "media",
+    "listening_event",
+    "id:int user_id session_id kind details:jsonb occurred_at:at",
+    user="user_id",
+    parent=("session_id", "session"),
+)
 REFRESH = _service_table(
     "billing",
     "refresh",

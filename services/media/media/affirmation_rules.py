@@ -30,9 +30,9 @@ def word_set(text: str) -> frozenset[str]:
 _STOP_WORDS = word_set(
     """about after again all also and any are around because become been before being but can could day days
     each even ever every feel for from get had has have help her him his how into its just keep like life make more most
-    much myself need now off one only other our out over please really should some such than that the their them then
+    much myself need now off one only other our out over really should some such than that the their them then
     there these they this those through time too toward towards very want was way were what when where which while who
-    why wish with would you your"""
+    why wish with would you your idk dunno lol please thanks nothing anything something stuff things thing"""
 )
 
 

@@ -25,7 +25,7 @@ from media.affirmation_rules import (
     validate,
 )
 from media.phrases import GOAL_LINES, OPEN_LINES, STRUGGLE_LINES, VALUE_LINES, Framework
-from media.topics import Kind, Topic, plain_phrase, struggle_of, topics_of
+from media.topics import Kind, Topic, plain_phrase, single_topics, struggle_of, topics_of
 
 __all__ = ["CompositionFailed", "compose", "framework_for", "validate"]
 
@@ -34,7 +34,7 @@ _GOAL_SHARE = 0.8
 _SESSION_TOPICS = (
     ("sleep", "deep rest"),
     ("meditat", "inner stillness"),
-    ("focus", "clear focus"),
+    ("focus", "clear attention"),
     ("anxi", "calm"),
     ("wake", "fresh energy"),
     ("creativ", "creative play"),
@@ -91,7 +91,9 @@ class _Draft:
     def written(self, session_type: str, framework: Framework, values: Sequence[str]) -> list[str]:
         topics = topics_of(self.goal)
         woven = max(covered_lines(self.count), round(_GOAL_SHARE * self.count)) if topics else 0
-        self._take(self._about(topics, framework), woven, speaking_of_goal=True)
+        self._take(self._about(topics, framework), woven, speaking_of_goal=bool(self.wanted))
+        least = covered_lines(self.count) if self.wanted else 0
+        self._take(self._about(single_topics(self.goal), framework), least, bool(least))
         beside = self._interleaved(self._of_struggle(), self._of_values(values))
         self._take(beside, self.count if topics else self.count // 3)
         self._take(self._about(_session_topics(session_type), framework), self.count * 2 // 3)
@@ -117,14 +119,20 @@ class _Draft:
         return all(shared_words(line, other) <= MAX_SHARED_WORDS for other in self.lines)
 
     def _about(self, topics: Sequence[Topic], framework: Framework) -> Iterator[str]:
-        """Every sentence for every topic, the framework's own first, topics in turn."""
-        per_topic = []
-        for topic in topics:
+        """Every sentence for every topic, topics in turn; the framework's own first, what says a word twice last."""
+        per_topic: list[list[str]] = []
+        for number, topic in enumerate(topics):
             families = GOAL_LINES[topic.kind]
             leading = self._mixed(families[framework], families[None][: len(families[None]) // 2])
             following = self._mixed(families[None][len(families[None]) // 2 :])
             others = self._mixed(*(families[other] for other in Framework if other is not framework))
-            per_topic.append([_filled(line, "t", topic.text) for line in (*leading, *following, *others)])
+            said = set(re.findall(r"\w{4,}", topic.text.lower()))
+            lines = sorted((*leading, *following, *others), key=lambda line: not said.isdisjoint(_words(line)))
+            filled = [_filled(line, "t", topic.text) for line in lines]
+            if number and topics[number - 1].text.startswith(f"{topic.text} "):
+                per_topic[-1] += filled  # the same in fewer words: for when there is no more room for all of them
+            else:
+                per_topic.append(filled)
         return self._interleaved(*per_topic)
 
     def _of_struggle(self) -> list[str]:
@@ -153,6 +161,10 @@ class _Draft:
 def _session_topics(session_type: str) -> list[Topic]:
     lower = session_type.lower()
     return [Topic(phrase, Kind.NOUN) for name, phrase in _SESSION_TOPICS if name in lower]
+
+
+def _words(line: str) -> list[str]:
+    return re.findall(r"\w+", line.lower())
 
 
 def _filled(line: str, slot: str, phrase: str) -> str:

@@ -26,20 +26,20 @@ def _lines(text: str) -> tuple[str, ...]:
 
 _NOUN = {
     Framework.BRIDGE: _lines("""
-        I am learning to meet {t} with kindness.
+        I am learning to make space for {t}.
         I am willing to give {t} my patience.
-        I am becoming more at ease with {t}.
+        I am becoming open to {t} in my life.
         I keep choosing {t}, one breath at a time.
-        Learning about {t} steadies and encourages me.
+        Learning about {t} opens a door for me.
         Each small choice brings me closer to {t}.
         My heart is willing to make room for {t}.
         I feel capable of {t} in my own rhythm.
     """),
     Framework.VALUES: _lines("""
         I honor {t} with my time and care.
-        I value {t} and let it guide today.
-        I respect what {t} asks of me.
-        I trust myself to care for {t}.
+        I value {t}, and my choices say so.
+        I respect the quiet effort behind {t}.
+        I trust my own way toward {t}.
         Valuing {t} gives my day a clear direction.
         Trust grows in me as I tend to {t}.
         My respect for {t} shows in what I do.
@@ -48,7 +48,7 @@ _NOUN = {
     Framework.POWER: _lines("""
         I am building {t} with every choice today.
         I take one clear action for {t} now.
-        I focus my energy on {t} this morning.
+        I focus my energy on {t} today.
         Creating space for {t} gives me strength.
         I build {t} through steady daily practice.
         Taking good care of {t} makes me stronger.
@@ -56,20 +56,20 @@ _NOUN = {
         My focus on {t} sharpens with every hour.
     """),
     None: _lines("""
-        {T} has a real place in my life.
+        There is a real place for {t} in my life.
         I give {t} my calm and full attention.
         I make room for {t} every single day.
         My breath steadies me as I turn to {t}.
         I return to {t} with fresh patience.
-        I feel {t} growing stronger around me.
+        I feel closer to {t} than yesterday.
         Today I choose {t} in small, real ways.
-        My body knows how to support {t}.
-        {T} grows from the care I bring.
+        My whole body relaxes around {t}.
+        The care I bring makes {t} grow.
         I speak about {t} with warmth and courage.
         I welcome {t} into this quiet moment.
         Slow, gentle repetition deepens my sense of {t}.
         I carry {t} with me wherever I go.
-        I deserve {t} and the peace it brings.
+        I deserve {t} and a quiet mind.
         My hands and mind work together for {t}.
         I have what I need to begin with {t}.
     """),
@@ -113,7 +113,7 @@ _VERB = {
         I have everything I need to {t}.
         Each day makes it easier to {t}.
         My mind and body know how to {t}.
-        I make time in the morning to {t}.
+        I make real time in my week to {t}.
         Small, honest steps show me how to {t}.
         It is safe for me to {t}.
         I find simple ways to {t} today.
@@ -123,6 +123,54 @@ _VERB = {
         Right now I remember that I can {t}.
         With practice, I find it simpler to {t}.
         Kind people around me support me to {t}.
+    """),
+}
+
+_ACTIVITY = {
+    Framework.BRIDGE: _lines("""
+        I am learning the rhythm of {t}.
+        I am willing to give {t} an honest try.
+        I am becoming more at home with {t}.
+        I choose {t} in my own way today.
+        I feel capable of {t} at my own pace.
+        Learning to like {t} feels kind and possible.
+        I allow {t} to become easier with practice.
+    """),
+    Framework.VALUES: _lines("""
+        I honor the time that {t} needs.
+        I trust myself with {t}, today and every day.
+        I value what {t} brings into my life.
+        I respect the patience behind {t}.
+        My values give me good reasons for {t}.
+        Trust in my own way of {t} grows daily.
+        {T} is one way I honor myself.
+    """),
+    Framework.POWER: _lines("""
+        I build {t} into the shape of my day.
+        I take one clear step toward {t} now.
+        I focus on {t} when the moment comes.
+        Creating time for {t} gives me strength.
+        I am building a steady habit of {t}.
+        Taking time for {t} makes me stronger.
+        My energy and my focus go to {t}.
+    """),
+    None: _lines("""
+        {T} feels more natural to me each week.
+        {T} has a real place in my life.
+        I give {t} my calm, full attention.
+        I have everything I need for {t}.
+        My breath keeps me steady through {t}.
+        Each day makes {t} a little easier.
+        My mind and body learn {t} together.
+        {T} is safe and possible for me.
+        I come back to {t} with fresh patience.
+        Small, honest steps bring me to {t}.
+        I give myself full permission for {t}.
+        Patience is my best ally in {t}.
+        I welcome {t} as part of who I am.
+        Kind people support me in {t}.
+        I practice gently, and {t} grows familiar.
+        Right now I picture {t} and breathe slowly.
     """),
 }
 
@@ -186,7 +234,7 @@ _AWAY = {
     """),
     Framework.VALUES: _lines("""
         I honor myself when I move past {t}.
-        I trust my strength when {t} calls.
+        I trust my strength in the face of {t}.
         I value my life more than {t}.
         I respect how far I have come from {t}.
         I value the peace that lies beyond {t}.
@@ -197,7 +245,7 @@ _AWAY = {
         I build new habits that replace {t}.
         I take back my energy from {t}.
         I focus on what matters more than {t}.
-        I create better choices than {t} each day.
+        I create new choices where {t} once ruled.
         Taking one slow breath loosens {t}.
         I am building a life bigger than {t}.
         My strength rises each time I leave {t} behind.
@@ -208,14 +256,14 @@ _AWAY = {
         I leave {t} behind me with every hour.
         Every step makes me larger than {t}.
         I meet {t} with calm and choose again.
-        When {t} appears, I breathe and stay steady.
+        Around {t}, I breathe and stay steady.
         I release {t} with each slow breath out.
         My calm outlasts {t} every single time.
         I put {t} down and rest my hands.
         I have the power to outgrow {t}.
         Today I choose my health over {t}.
         Peace takes the place of {t} in me.
-        My body thanks me as {t} fades.
+        My body thanks me for leaving {t} behind.
         I walk past {t} with my head high.
         I set {t} aside and come home to myself.
         Fresh air and clear water help me past {t}.
@@ -225,6 +273,7 @@ _AWAY = {
 GOAL_LINES: Mapping[Kind, Mapping[Framework | None, tuple[str, ...]]] = {
     Kind.NOUN: _NOUN,
     Kind.VERB: _VERB,
+    Kind.ACTIVITY: _ACTIVITY,
     Kind.QUALITY: _QUALITY,
     Kind.AWAY: _AWAY,
 }
@@ -288,7 +337,7 @@ OPEN_LINES: Mapping[Framework | None, tuple[str, ...]] = {
         I listen to my body and answer kindly.
         I have enough time for what is important.
         Each exhale leaves more room inside me.
-        I feel the ground hold my whole weight.
+        I feel the ground hold me safely.
         Good things find me in ordinary hours.
         I forgive myself and begin again gently.
         My heart beats steadily and carries me.

@@ -229,7 +229,7 @@ async def most_finished(uow: UnitOfWork, user_id: str) -> tuple[Session, int] | 
 
 async def events_after(uow: UnitOfWork, user_id: str, last: ListeningEvent | None) -> Sequence[ListeningEvent]:
     mine = select(ListeningEvent).where(col(ListeningEvent.user_id) == user_id)
-    following = mine.where(col(ListeningEvent.id) > ((last.id or 0) if last else 0))
+    following = mine.where(col(ListeningEvent.id) > last.id) if last else mine
     return list(await uow.session.scalars(following.order_by(col(ListeningEvent.id)).limit(ROWS_AT_ONCE)))
 
 

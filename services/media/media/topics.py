@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,158 +17,250 @@ from media.affirmation_rules import (
     is_latin,
     keywords,
     line_violations,
-    word_set,
+)
+from media.lexicon import (
+    ALSO_NOUNS,
+    BREAKS,
+    BURDENS,
+    DETERMINERS,
+    DROPPED,
+    HARMFUL,
+    HEAVY,
+    INTENSIFIERS,
+    LEADS,
+    MARKERS,
+    NO_ACTIVITIES,
+    NOUNS_ALONE,
+    PREPOSITIONS,
+    PROPER,
+    QUALITIES,
+    STATES,
+    SUBORDINATES,
+    TRAILING,
+    VERB_CONTINUES,
+    VERB_OF,
+    VERBS,
+    gerund,
 )
 
-_MAX_WORDS = 5
+_MAX_WORDS = 6
+"""Of what somebody does; what is only named has one less, as the sentences around it are longer."""
+
+_URGE = ["the", "urge", "to"]
 
 
 class Kind(Enum):
-    """Which sentences a phrase fits: "better sleep", "sleep better", "more confident", "smoking" (as what to leave)."""
+    """Which sentences a phrase fits: "better sleep", "sleep better", "sleeping well", "more confident", "smoking" (as
+    what to leave).
+    """
 
     NOUN = "noun"
     VERB = "verb"
+    ACTIVITY = "activity"
     QUALITY = "quality"
     AWAY = "away"
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A phrase of one to four words and how it can be used."""
+    """A phrase of one to six words and how it can be used."""
 
     text: str
     kind: Kind
 
 
-_TOKEN = re.compile(r"[^\W\d_](?:[^\W\d_]|['-])*|\S")
-_BREAKS = word_set("and but or so because while when that who which if then as")
-_LEADS = word_set(
-    """i i'm im i'd id i've ive we want wants wanted need needs wish would like hope hoping try trying aim plan
-    planning to please how can could should able really just also help me us goal is start begin learn"""
+_TOKEN = re.compile(r"[^\W\d_](?:[^\W\d_]|['-])*|[$€£]?\d+(?:[.,:]\d+)*(?:%|[a-z]{1,2}\b)?|\S")
+_NUMBER = re.compile(r"[$€£]?\d[\d.,:]*(?:%|[a-z]{1,2})?")
+_OPENINGS = (
+    (re.compile(r"^\W*(?:how|what)\s+(?:do|can|could|should|would)\s+(?:i|we)\b(?:\s+do\s+about\b)?", re.I), "to "),
+    (re.compile(r"^\W*(?:why|when|where)(?:\s+(?:do|can|should|am|are))?\s+(?:i|we)\b", re.I), ""),
+    (
+        re.compile(r"^\W*(?:i\s+)?(?:have|having)\s+(?:a lot of |so much )?(?:trouble|problems?)\s+(?:with\s+)?", re.I),
+        "",
+    ),
+    (re.compile(r"^\W*(?:i|i'm)?\s*(?:am\s+)?(?:struggl|suffer)(?:e|ing)?\s+(?:with|from)\b", re.I), ""),
+    (re.compile(r"\b(less\s+\S+)\s+(?=more\s)", re.I), r"\1, "),
+    (re.compile(r"\bso\s+(?!that\b|i\b|we\b|my\b)", re.I), ""),
+    (re.compile(r"\b(no more)\b", re.I), "no"),
 )
-_MARKERS = word_set("stop stopping quit quitting avoid avoiding not no never don't dont cannot can't without")
-_DROPPED = word_set("will going gonna won't wont rid free longer anymore i'll")
-_TRAILING = word_set(
-    """to of at in on the a an my your with for from by about into more so very be and or as than too this that is are
-    am under being feel feeling become becoming"""
-)
-_INTENSIFIERS = word_set("more so very truly deeply fully much less too")
-_PREPOSITIONS = word_set("at in with about around during under on for before after by of to")
-_VERB_CONTINUES = _PREPOSITIONS | word_set(
-    """better well deeply more less harder faster through the a an my every all again soundly longer earlier daily
-    peacefully clearly"""
-)
-_QUALITIES = word_set(
-    """calm calmer confident happy happier healthy healthier strong stronger focused productive patient present
-    creative brave braver successful relaxed energetic energized disciplined kind kinder organized organised
-    peaceful grateful resilient assertive motivated mindful grounded centered rested fit fitter independent
-    optimistic positive courageous secure safe steady clear honest open loving content joyful fearless bold
-    awake alert outgoing social decisive consistent balanced anxious"""
-)
-_VERBS = word_set(
-    """accept achieve act attract balance be become believe bring build calm care change choose climb commit
-    communicate complete connect control cook create cut deal deepen deliver develop do draw drink earn eat
-    enjoy express face fall feel find finish focus follow forgive gain get give go grow handle have heal hold
-    improve increase inspire keep know launch lead learn leave let listen live lose love lower maintain make
-    manage master meditate meet move open organize overcome own pass perform play practice practise prepare
-    present pursue raise reach read reduce relax release remember rest run save say see sell set shine show sing
-    sleep slow smile smoke solve speak spend stand start stay strengthen study succeed take talk teach tell
-    think train trust try turn understand use wake walk win work write yell shout overthink procrastinate worry
-    eat snack drink gamble panic compare criticize apologize hide doubt hate ignore print ask answer manifest
-    align embrace engage embody celebrate create stick"""
-)
-_ALSO_NOUNS = word_set(
-    """act balance calm care change control cook cut deal drink face fall focus gain love move panic play practice
-    present release rest run sleep smile smoke stand start study talk train trust turn use walk win work worry
-    doubt read show open own lead hate slow"""
-)
-_BURDENS = word_set(
-    """anxiety stress fear fears worry worries doubt doubts self-doubt procrastination pain anger depression insomnia
-    overthinking panic debt perfectionism loneliness burnout addiction shame guilt jealousy smoking drinking
-    sadness overwhelm imposter distraction distractions tension rage cravings phobia nightmares gambling
-    overeating snoring"""
-)
+"""How goals are put that are easier to read put otherwise."""
+
+
+@dataclass(frozen=True)
+class _Clause:
+    """Words of a goal's clause, whether they name something to leave behind, and whether "to" stood before them."""
+
+    words: list[str]
+    away: bool = False
+    after_to: bool = False
 
 
 def topics_of(goal: str) -> list[Topic]:
-    """Phrases of a goal in their order, each with a keyword of it; empty when the goal has no keywords."""
+    """Phrases of a goal in their order, each with a keyword of it, if it has any; empty when none can be said."""
     wanted = keywords(goal)
-    found = [topic for chunk in _chunks(goal) if (topic := _topic(*chunk)) and _usable(topic, goal, wanted)]
-    if wanted and not found:
-        singles = [_topic([word], away=False, after_to=False) for word in wanted]
-        found = [topic for topic in singles if topic and _usable(topic, goal, wanted)]
-    return list(dict.fromkeys(found))
+    read = [topic for clause in _clauses(goal) for topic in _topics(clause, wanted)]
+    found = [topic for topic in read if _usable(topic, goal, wanted)]
+    if not wanted:  # nothing need be spoken of: only what is a whole phrase by itself is worth it
+        return [topic for topic in dict.fromkeys(found) if topic.kind is Kind.VERB and " " in topic.text]
+    if not found:
+        return single_topics(goal)
+    # "finish it" says nothing without what "it" is
+    plain = [topic for topic in found if not {"it", "them"} & set(topic.text.split())]
+    return list(dict.fromkeys(plain or found))
+
+
+def single_topics(goal: str) -> list[Topic]:
+    """The goal's keywords one by one: less of a phrase, and short enough for every sentence."""
+    wanted = keywords(goal)
+    read = [topic for word in wanted for topic in _topics(_Clause([word]), wanted)]
+    return [topic for topic in dict.fromkeys(read) if _usable(topic, goal, wanted)]
 
 
 def _usable(topic: Topic, goal: str, wanted: list[str]) -> bool:
     # Only the length of the whole line may be judged later; every other rule the phrase must keep by itself.
     padded = f"{topic.text} x x x x x"
-    return contains_keyword(topic.text, wanted) and not line_violations(" ".join(padded.split()[:8]), goal)
+    spoken = contains_keyword(topic.text, wanted) or not wanted
+    return spoken and not line_violations(" ".join(padded.split()[:8]), goal)
 
 
-def _chunks(goal: str) -> list[tuple[list[str], bool, bool]]:
-    """Words of each clause, whether it names something to leave behind, and whether "to" stood before it."""
+def _clauses(goal: str) -> list[_Clause]:
     text = unicodedata.normalize("NFKC", goal).replace("’", "'").replace("‘", "'")
-    keeps_case = not (text.isupper() or text.istitle())
-    chunks: list[tuple[list[str], bool, bool]] = []
+    for pattern, instead in _OPENINGS:
+        text = pattern.sub(instead, text)
+    return [_Clause(_cased(clause.words, text), clause.away, clause.after_to) for clause in _split(text)]
+
+
+def _split(text: str) -> Iterator[_Clause]:
     words: list[str] = []
-    away = after_to = False
+    away = after_to = explains = began = False
     for token in [*_TOKEN.findall(text), "."]:
         lower = token.lower()
-        if not is_latin(re.sub("['-]", "", lower)) or lower in _BREAKS or lower in _MARKERS:
-            if words:
-                chunks.append((words, away, after_to))
-                words, after_to = [], False
-            away = lower in _MARKERS
-        elif not words and lower in _LEADS:
-            after_to = lower in {"to", "me"}
-        elif lower not in _DROPPED and len(token) <= MAX_WORD_LETTERS:
-            words.append(token if keeps_case and words and token[0].isupper() else lower)
-    return chunks
+        refusing = lower == "no" and words[-1:] in (["say"], ["saying"])
+        if not refusing and (lower in BREAKS or lower in MARKERS or _opens(lower, began) or not _sayable(lower)):
+            if words and not explains:
+                yield _Clause(words, away, after_to)
+            words, away, after_to = [], lower in MARKERS, False
+            explains = _opens(lower, began) or (explains and lower not in ".,;!?")
+        elif not words and lower in LEADS:
+            after_to = lower in {"to", "me", "can't", "cannot", "cant"}
+        elif lower not in DROPPED and len(token) <= MAX_WORD_LETTERS and [token] != words[-1:]:
+            words, began = [*words, token], True
 
 
-def _topic(words: list[str], away: bool, after_to: bool) -> Topic | None:
-    words = [{"your": "my", "yourself": "myself", "i": "I"}.get(word, word) for word in words]
-    if away and words:
-        words = _as_burden(words)
-    words = _whole_phrase(words)
-    while words and words[-1].lower() in _TRAILING:
-        words.pop()
+def _opens(word: str, began: bool) -> bool:
+    return began and word in SUBORDINATES
+
+
+def _sayable(word: str) -> bool:
+    return is_latin(re.sub("['-]", "", word)) or _NUMBER.fullmatch(word) is not None
+
+
+def _cased(words: list[str], text: str) -> list[str]:
+    """Capitals are kept where they can be a name's: not those of a sentence's first word, nor of a whole heading."""
+    heading = text.isupper() or text.istitle()
+    first = next(iter(re.findall(r"[^\W\d_][\w'-]*", text)), "")
+    name = len(words) > 2 and words[1][0].isupper()
+    return [
+        PROPER.get(word.lower())
+        or (word if not heading and (word != first or name or not word.istitle()) else word.lower())
+        for word in words
+    ]
+
+
+def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
+    """The clause as a phrase; a long one is also given shorter, where that still says what it is about."""
+    words = [{"your": "my", "yourself": "myself"}.get(word, word) for word in clause.words]
+    words, kind = _read(words, clause.away, clause.after_to, wanted)
+    doing = kind is Kind.VERB or words[:3] == _URGE
+    whole = _whole_phrase(words, _MAX_WORDS if doing else _MAX_WORDS - 1)
+    if whole:
+        yield Topic(" ".join(whole), kind)
+    if len(whole) == _MAX_WORDS and (opened := _opened(whole)):
+        yield Topic(" ".join(whole[: opened[-1]]), kind)
+
+
+def _read(words: list[str], away: bool, after_to: bool, wanted: list[str]) -> tuple[list[str], Kind]:
     if not words:
-        return None
-    return Topic(" ".join(words), Kind.AWAY if away else _kind(words, after_to))
+        return words, Kind.NOUN
+    first = words[0].lower()
+    if away and first not in QUALITIES:
+        return _as_burden(words), Kind.AWAY
+    if first in HEAVY:
+        return ["feeling", *words], Kind.AWAY
+    if first in HARMFUL and (len(words) > 1 or first not in BURDENS) and "less" not in words:
+        return [*_URGE, *words], Kind.AWAY
+    if first in STATES:
+        return ["be", *words], Kind.VERB
+    if first == "less" and len(words) == 2 and words[1] in BURDENS:
+        return words[1:], Kind.AWAY
+    if (verb := VERB_OF.get(first)) and first not in BURDENS and len(words) > 1:
+        doing = [verb, *words[1:]]
+        if contains_keyword(" ".join(doing), wanted):
+            return doing, Kind.VERB
+    kind = _kind(words, after_to)
+    if kind is Kind.NOUN and "to" in words[1:] and contains_keyword(" ".join(words[: words.index("to")]), wanted):
+        return words[: words.index("to")], kind  # "my kids to respect me": the kids are theirs to name, not to move
+    return words, kind
 
 
-def _whole_phrase(words: list[str]) -> list[str]:
-    """At most _MAX_WORDS, ended where a phrase ends: not before "I", nor within what a preposition opens."""
+def _whole_phrase(words: list[str], most: int) -> list[str]:
+    """At most ``most``, ended where a phrase ends: not before "I", nor within what a preposition opens."""
     subject = next((place for place, word in enumerate(words) if place and word == "I"), len(words))
     words = words[:subject]
-    if len(words) <= _MAX_WORDS:
-        return words
-    opened = (place for place, word in enumerate(words[:_MAX_WORDS]) if place > 1 and word.lower() in _PREPOSITIONS)
-    return words[: next(opened, _MAX_WORDS)]
+    if len(words) > most:
+        words = words[: next(reversed(_opened(words[: most + 1])), most)]
+    while words and words[-1].lower() in TRAILING:
+        words = words[:-1]
+    return words
+
+
+def _opened(words: list[str]) -> list[int]:
+    """Where a preposition opens something that can be left out."""
+    return [place for place, word in enumerate(words) if place > 1 and word.lower() in PREPOSITIONS - {"of"}]
 
 
 def _as_burden(words: list[str]) -> list[str]:
-    """Words after "stop" or "not" as something that can be left behind: "the urge to smoke", "being anxious"."""
-    if words[0] == "be":
-        return ["being", *words[1:]]
-    if words[0] in _VERBS and words[0] not in _BURDENS:
-        return ["the", "urge", "to", *words]
-    return ["being", *words] if words[0] in _QUALITIES else words
+    """Words after "stop" or "not" as something that can be left behind: "the urge to eat", "being anxious"."""
+    if words[0] in {"be", "feel", "get"} and len(words) > 1:
+        return [gerund(words[0]), *words[1:]]
+    if words[0] in VERBS and words[0] not in BURDENS:
+        return [*_URGE, *words]
+    if words[0] in VERB_OF and words[0] not in BURDENS and len(words) < _MAX_WORDS // 2:
+        return ["the", "habit", "of", *words]
+    return ["being", *words] if words[0] in HEAVY else words
 
 
 def _kind(words: list[str], after_to: bool) -> Kind:
-    core = words[1:] if words[0] in _INTENSIFIERS and len(words) > 1 else words
-    if core[0] in _QUALITIES and (len(core) == 1 or core[1] in _PREPOSITIONS):
+    lower = [word.lower() for word in words]
+    core = lower[1:] if lower[0] in INTENSIFIERS and len(words) > 1 else lower
+    if core[0] in QUALITIES and (len(core) == 1 or core[1] in PREPOSITIONS | {"enough"}):
         return Kind.QUALITY
-    if words[0] in _VERBS:
-        continues = len(words) > 1 and words[1].lower() in _VERB_CONTINUES
-        if after_to or words[0] not in _ALSO_NOUNS or continues:
-            return Kind.VERB
-    if words[-1] in _BURDENS or (words[0] in _BURDENS and len(words) > 1 and words[1] in _PREPOSITIONS):
+    if _is_verb(words, lower, after_to):
+        return Kind.VERB
+    named = next((place for place, word in enumerate(lower) if place and word in PREPOSITIONS), len(lower))
+    if lower[named - 1] in BURDENS:
         return Kind.AWAY
+    if _is_gerund(lower[0]) or _is_gerund(lower[named - 1]):
+        return Kind.ACTIVITY
     return Kind.NOUN
+
+
+def _is_gerund(word: str) -> bool:
+    return len(word) > 4 and word.endswith("ing") and word not in NO_ACTIVITIES
+
+
+def _is_verb(words: list[str], lower: list[str], after_to: bool) -> bool:
+    follows = lower[1] if len(words) > 1 else ""
+    if lower[0] in VERBS:
+        if len(words) == 1:
+            return after_to or lower[0] not in NOUNS_ALONE | BURDENS
+        continues = follows in VERB_CONTINUES or (len(words) == 2 and words[1][0].isupper())
+        return after_to or lower[0] not in ALSO_NOUNS or continues
+    other = PREPOSITIONS | DETERMINERS | INTENSIFIERS | BURDENS | {"better"}
+    if lower[0] in other or _is_gerund(lower[0]):
+        return False
+    acting = follows in {"my", "our", "the", "a", "an", "myself"} or (after_to and len(words) > 1)
+    return acting and lower[0].isalpha()
 
 
 _STRUGGLES = (
