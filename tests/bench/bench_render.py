@@ -1,16 +1,20 @@
-"""How long a session takes from text to m4a, beside what the ffmpeg command line needs for its last part alone.
+"""How long a session takes from text to m4a in the store, beside what the ffmpeg command line needs for its last part.
 
-    python tests/bench/bench_render.py [--lines 8] [--rounds 5] [--reference ffmpeg] [--json FILE]
+    python -m tests.bench.bench_render [--lines 8] [--rounds 5] [--reference ffmpeg] [--json FILE]
+    python -m tests.bench.bench_render --renders 500
 
-Prints JSON. Ours is the whole way: speech, levels, limiter, AAC, container, measurements. The reference is given
-finished reads as WAV files and joins them with the pauses, levels them by two passes of loudnorm and encodes AAC.
+Prints JSON. Ours is the whole way of a worker but for the database: speech, levels, limiter, AAC, container,
+measurements, each line looked for and kept in a private S3 server, file and certificate stored there. The reference is
+given finished reads as WAV files and joins them with the pauses, levels them by two passes of loudnorm and encodes AAC.
 Every figure is the least of the rounds, ours and the reference in turn, so that a busy machine is busy for both.
-Exits with 3 when the reference is missing (ours is still printed).
+Exits with 3 when the reference is missing (ours is still printed). With `--renders` it is memory that is measured:
+so many different sessions one after another, and how much of it the process holds on the way.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -20,15 +24,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from embedded.object_store import PrivateObjectStore
+from embedded.processes import free_ports
 from media import aac
 from media.composer import compose
 from media.line_audio import CEILING_DBTP, LEAD, PAUSE, REST, TAIL, TARGET_LUFS
@@ -36,25 +45,82 @@ from media.loudness import loudness, true_peak
 from media.rendering import Rendering, render
 from media.samples import RATE, Samples, trim
 from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, HibariSpeech
+from media.storage import IMMUTABLE, S3Storage
+from tests.support.media import settings
 
+T = TypeVar("T")
 MISSING_REFERENCE = 3
 
 
-class Memory(dict[str, bytes]):
-    """A cache that costs nothing."""
+class Shelves:
+    """A private S3 server, and renders that keep all they make there, each shelf apart from the others."""
+
+    def __init__(self, speech: HibariSpeech) -> None:
+        self._speech = speech
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory()
+        self._server = PrivateObjectStore()
+        asyncio.run(self._server.start(Path(self._folder.name), free_ports(1)[0]))
+        asyncio.run(self._server.create_bucket("bench"))
+        configured = settings("postgresql://nobody@127.0.0.1:1/x", self._server, aws_s3_bucket_name="bench")
+        self._storage = S3Storage(configured)
+        self._await(self._storage.__aenter__())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._await(self._storage.__aexit__(*error))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run(self._server.stop())
+        self._folder.cleanup()
+
+    def render(self, lines: list[str], shelf: str) -> Rendering:
+        """From text to what a worker stores; what was spoken before on the same shelf is taken from there."""
+        cache = _Shelf(self, f"{shelf}/line/")
+        rendering = render(lines, DEFAULT_VOICE, self._speech, line_cache=cache)
+        self.put(f"{shelf}/session.json", json.dumps(rendering.certificate(), indent=2).encode())
+        self.put(f"{shelf}/session.m4a", rendering.m4a)
+        return rendering
 
     def put(self, key: str, data: bytes) -> None:
-        self[key] = data
+        self._await(self._storage.put(key, data, content_type="audio/mp4", cache_control=IMMUTABLE))
+
+    def get(self, key: str) -> bytes | None:
+        return self._await(self._storage.get(key))
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+@dataclass
+class _Shelf:
+    shelves: Shelves
+    prefix: str
+
+    def get(self, key: str) -> bytes | None:
+        return self.shelves.get(self.prefix + key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.shelves.put(self.prefix + key, data)
 
 
 def main() -> int:
     options = _options()
-    lines = compose("sleep better", "", "Sleep", options.lines, seed=1)
     speech = HibariSpeech()
     speech.warm_up()
-    render(lines[:1], DEFAULT_VOICE, speech)
+    with Shelves(speech) as shelves:
+        if options.renders:
+            return _print(_memory(shelves, options.renders, options.lines), options.json)
+        return _speed(shelves, speech, options)
+
+
+def _speed(shelves: Shelves, speech: HibariSpeech, options: argparse.Namespace) -> int:
+    lines = compose("sleep better", "", "Sleep", options.lines, seed=1)
+    shelves.render(lines[:1], "warm-up")
     reference = shutil.which(options.reference)
-    figures, rendering = _compare(lines, speech, reference, options.rounds)
+    figures, rendering = _compare(shelves, lines, speech, reference, options.rounds)
     figures["two processes over one"] = _two_processes(lines)
     report = {
         "machine": {"python": platform.python_version(), "cores": os.cpu_count()},
@@ -65,12 +131,9 @@ def main() -> int:
         "bytes": len(rendering.m4a),
         "reference": _version(reference) if reference else "missing",
         **figures,
-        "peak memory MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak memory MB": _peak_mb(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    _print(report, options.json)
     if reference is None:
         print(
             f"the reference is missing: {options.reference!r} is not installed, nothing was compared", file=sys.stderr
@@ -79,25 +142,60 @@ def main() -> int:
     return 0
 
 
+def _print(report: dict[str, Any], file: Path | None) -> int:
+    text = json.dumps(report, indent=2)
+    print(text)
+    if file:
+        file.write_text(text + "\n")
+    return 0
+
+
+def _memory(shelves: Shelves, renders: int, lines: int) -> dict[str, Any]:
+    """MB held after every tenth of the renders, no two of which share a line; the slope leaves out the first fifth."""
+    held = []
+    for number in range(renders):
+        shelves.render(compose(f"sleep better on night {number}", "", "Sleep", lines, seed=number), f"memory-{number}")
+        held.append(_held_mb())
+    settled = held[renders // 5 :]
+    slope = np.polyfit(np.arange(len(settled)), settled, 1)[0]
+    return {
+        "renders": renders,
+        "lines": lines,
+        "MB on the way": [round(value) for value in held[:: max(renders // 10, 1)]],
+        "peak memory MB": _peak_mb(),
+        "MB more in 100 renders": round(float(slope) * 100, 2),
+    }
+
+
+def _held_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _peak_mb() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=8, help="affirmations in the session (1 to 24)")
     parser.add_argument("--rounds", type=int, default=5, help="times everything is measured")
     parser.add_argument("--reference", default="ffmpeg", help="command to compare with")
+    parser.add_argument("--renders", type=int, help="measure memory over so many renders instead")
     parser.add_argument("--json", type=Path, help="write the report here too")
     return parser.parse_args()
 
 
 def _compare(
-    lines: list[str], speech: HibariSpeech, reference: str | None, rounds: int
+    shelves: Shelves, lines: list[str], speech: HibariSpeech, reference: str | None, rounds: int
 ) -> tuple[dict[str, Any], Rendering]:
-    kept = Memory()
-    rendering = render(lines, DEFAULT_VOICE, speech, line_cache=kept)
+    rendering = shelves.render(lines, "kept")
+    fresh = (f"fresh-{number}" for number in count())
     edits = (f"I rest in the quiet of evening number {number}." for number in range(rounds))
     ours: dict[str, Callable[[], object]] = {
-        "full render": lambda: render(lines, DEFAULT_VOICE, speech, line_cache=Memory()),
-        "one line edited": lambda: render([*lines[:-1], next(edits)], DEFAULT_VOICE, speech, line_cache=kept),
-        "all lines kept": lambda: render(lines, DEFAULT_VOICE, speech, line_cache=kept),
+        "full render": lambda: shelves.render(lines, next(fresh)),
+        "one line edited": lambda: shelves.render([*lines[:-1], next(edits)], "kept"),
+        "all lines kept": lambda: shelves.render(lines, "kept"),
     }
     with tempfile.TemporaryDirectory() as folder:
         if reference:

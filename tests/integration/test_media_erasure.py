@@ -11,12 +11,12 @@ from common.db.tombstones import UserErased
 from common.web.erasure import Belongings, streamed
 from embedded.object_store import PrivateObjectStore
 from media import erasure, queries
-from media.catalogue import put_in_place
 from media.claims import LeaseLost
 from media.models import tombstones
 from media.object_keys import line_object, session_prefix
 from media.removals import Removals
 from media.rendering import line_keys
+from media.seeding import put_in_place
 from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
 from tests.support.erasure import routes, tables_about_users, tables_naming, unguarded
 from tests.support.hand_clock import HandClock

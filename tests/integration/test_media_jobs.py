@@ -11,10 +11,11 @@ import pytest
 
 from embedded.object_store import PrivateObjectStore
 from media import aac
-from media.catalogue import CATALOGUE, CatalogueSession, put_in_place
+from media.catalogue import CATALOGUE, CatalogueSession
 from media.claims import LeaseLost
 from media.models import MAXIMUM_ATTEMPTS
 from media.samples import RATE
+from media.seeding import put_in_place
 from media.storage import ObjectStorage, StorageUnavailable
 from tests.support.event_ledger import until
 from tests.support.fault_proxy import FaultProxy

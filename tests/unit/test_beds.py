@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from media import aac, beds, tones
 from media.loudness import loudness, true_peak
 from media.samples import RATE, Samples
+from tests.support import bed_measures as measure
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 APP_FILES = re.compile(
     r"audio/(binaural/(alpha|beta|beta_low|beta_high|delta|gamma|smr|theta)_[0-9.]+hz(_12hz)?_\d+_3min"
@@ -19,46 +23,30 @@ APP_FILES = re.compile(
 )
 
 
-def frequency(channel: Samples, near_hz: float) -> float:
-    """The frequency of the tone next to `near_hz`, from how its phase advances over 32 seconds."""
-    channel = channel[: 32 * RATE]
-    block = RATE // 4
-    time = np.arange(len(channel) // block * block) / RATE
-    turned = channel[: len(time)] * np.exp(-2j * np.pi * near_hz * time)
-    phase = np.unwrap(np.angle(turned.reshape(-1, block).mean(axis=1)))
-    slope = np.polyfit(np.arange(len(phase)) * block / RATE, phase, 1)[0]
-    return float(near_hz + slope / (2 * np.pi))
-
-
-def seam_is_like_everywhere_else(heard: Samples) -> bool:
-    steps = np.abs(np.diff(np.concatenate([heard, heard[:, :1]], axis=1), axis=1))
-    return bool(np.all(steps[:, -1] <= np.quantile(steps[:, ::5], 0.9999, axis=1)))
-
-
 @pytest.fixture(scope="module")
 def alpha() -> Samples:
     return aac.decode(beds.bed_files()[beds.binaural_key("alpha_10hz_400")]())
 
 
-def test_the_beat_of_a_decoded_file_is_its_name_to_a_hundredth_of_a_hertz(alpha: Samples) -> None:
-    left, right = frequency(alpha[0], 395), frequency(alpha[1], 405)
-    assert right - left == pytest.approx(10, abs=0.01)
-    assert (left + right) / 2 == pytest.approx(400, abs=0.01)
+@pytest.mark.parametrize("stem", beds._BINAURAL_STEMS)
+def test_beat_and_carrier_of_a_decoded_bed_are_its_name_to_a_hundredth_of_a_hertz(stem: str) -> None:
+    _, beat, carrier = beds._parts(stem)
+    period = tones.binaural(beat, carrier) * np.float32(0.04)
+    heard = aac.decode(aac.loop_file(aac.encode_loop(period), repetitions=4))
+    left, right = measure.frequency(heard[0], carrier - beat / 2), measure.frequency(heard[1], carrier + beat / 2)
+    assert right - left == pytest.approx(beat, abs=0.01)
+    assert (left + right) / 2 == pytest.approx(carrier, abs=0.01)
+    assert measure.leakage(heard, carrier - beat / 2, carrier + beat / 2) < -60
 
 
 def test_a_tone_is_three_minutes_long_at_its_level_and_loops_without_a_seam(alpha: Samples) -> None:
     assert alpha.shape == (2, 184 * RATE)
     part = alpha[:, : 16 * RATE]
-    assert loudness(part) == pytest.approx(beds.BED_LUFS, abs=0.5)
+    assert loudness(part) == pytest.approx(beds.TONE_LUFS, abs=0.5)
     assert true_peak(part) <= beds.TONE_CEILING_DBTP
-    assert seam_is_like_everywhere_else(alpha)
-
-
-def test_the_finest_beat_survives_encoding() -> None:
-    period = 0.07 * tones.binaural(21.5, 400)
-    heard = aac.decode(aac.loop_file(aac.encode_loop(period.astype(np.float32)), repetitions=4))
-    left, right = frequency(heard[0], 389.25), frequency(heard[1], 410.75)
-    assert right - left == pytest.approx(21.5, abs=0.01)
+    assert measure.seam(alpha) <= 1.01
+    assert measure.seam_error(alpha, 395, 405) < -80
+    assert np.array_equal(alpha[:, : tones.PERIOD], alpha[:, tones.PERIOD : 2 * tones.PERIOD])
 
 
 def test_every_file_has_a_name_the_app_knows_and_every_binaural_beat_fits_its_period() -> None:
@@ -74,11 +62,14 @@ def test_every_file_has_a_name_the_app_knows_and_every_binaural_beat_fits_its_pe
         assert spectrum.argmax(axis=1) * tones.GRID_HZ == pytest.approx([carrier - beat / 2, carrier + beat / 2])
 
 
-def test_a_solfeggio_tone_is_the_strongest_one_in_its_decoded_file() -> None:
-    heard = aac.decode(beds.bed_files()[beds.solfeggio_key(528)]())
+@pytest.mark.parametrize("hz", beds.SOLFEGGIO_HZ)
+def test_a_solfeggio_tone_is_the_strongest_one_in_its_decoded_file(hz: int) -> None:
+    period = tones.solfeggio(hz) * np.float32(0.04)
+    heard = aac.decode(aac.loop_file(aac.encode_loop(period), repetitions=4))
     spectrum = np.abs(np.fft.rfft(heard[0]))
-    assert spectrum.argmax() * RATE / heard.shape[1] == pytest.approx(528, abs=0.01)
-    assert seam_is_like_everywhere_else(heard)
+    assert spectrum.argmax() * RATE / heard.shape[1] == pytest.approx(hz, abs=0.05)
+    assert measure.frequency(heard[0], hz) == pytest.approx(hz, abs=0.01)
+    assert measure.seam(heard) <= 1.01
 
 
 def test_a_tone_that_does_not_fit_the_period_is_refused() -> None:
@@ -86,15 +77,23 @@ def test_a_tone_that_does_not_fit_the_period_is_refused() -> None:
         tones.solfeggio(528.05)
 
 
-@pytest.mark.parametrize("name", ["Babbling Brook", "Distant Ocean"])
-def test_a_background_loops_without_a_seam_within_its_levels(name: str) -> None:
-    heard = aac.decode(beds.bed_files()[beds.background_key(name)]())
-    assert heard.shape == (2, 64 * RATE)
-    assert seam_is_like_everywhere_else(heard)
-    assert -27 <= loudness(heard) <= beds.BED_LUFS + 0.5
+def test_a_background_loops_without_a_seam_or_a_shorter_loop_in_it_within_its_levels() -> None:
+    heard = aac.decode(beds.bed_files()[beds.background_key("Babbling Brook")]())
+    assert heard.shape == (2, 176 * RATE)
+    assert measure.seam(heard) <= 1
+    assert measure.repetition(heard) < 0.3
+    assert loudness(heard) == pytest.approx(beds.BACKGROUND_LUFS, abs=0.5)
     assert true_peak(heard) <= beds.BACKGROUND_CEILING_DBTP + 0.5
-    left, right = heard / heard.std(axis=1, keepdims=True)
-    assert abs(float(np.mean(left * right))) < 0.5, "one channel twice"
+    assert abs(measure.likeness(heard)) < 0.7, "one channel twice"
+    assert abs(float(heard.mean())) < 1e-5, "direct current"
+
+
+def test_every_background_has_its_place_and_its_picture_in_the_documents() -> None:
+    page = (DOCS / "sound.md").read_text()
+    for key in beds.bed_files():
+        assert f"| {key.rpartition('/')[2].removesuffix('.m4a')} |" in page
+    for picture in re.findall(r"\((sound/[^)]*)\)", page):
+        assert (DOCS / picture).stat().st_size <= 60_000
 
 
 def test_a_bed_is_the_same_bytes_wherever_it_is_made() -> None:

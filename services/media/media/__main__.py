@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 from common.command_line import parser, run
 from common.observability import configure_logging
-from media.catalogue import seed
+from media.seeding import seed
 from media.service import build
 from media.settings import MediaSettings
 from media.storage import StorageUnavailable
@@ -25,7 +26,10 @@ def main() -> int:
         metavar="N",
         help="sessions rendered at once (default: %(default)s)",
     )
-    text = "upload the beds and put the catalogue's sessions in place; changes nothing that is there already"
+    text = (
+        "put the catalogue's sessions in place, then make and upload the beds: some two minutes and 1.3 GB of memory"
+        " the first time. May be repeated, cut off and run beside anything; only what is missing or has changed is made"
+    )
     commands.add_parser("seed-catalog", help=text, description=text)
     _add_audit(commands.add_parser)
     arguments = root.parse_args()
@@ -79,7 +83,7 @@ def _tell_progress(text: str) -> None:
 
 async def _seed(settings: MediaSettings) -> int:
     async with build(settings).opened() as service:
-        await seed(service.database, service.app.state.storage, tell=print)
+        await seed(service.database, service.app.state.storage, tell=partial(print, flush=True))
     return 0
 
 

@@ -5,6 +5,7 @@ The names are the app's: it finds its bundled copy of a bed by them.
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
@@ -18,10 +19,12 @@ from media.loudness import loudness, true_peak
 from media.samples import Samples, amplitude
 from media.soundscapes import SOUNDSCAPES
 
-BED_LUFS = -24.0
-TONE_CEILING_DBTP = -12.0
-BACKGROUND_CEILING_DBTP = -6.0
-"""Beds are brought to BED_LUFS, or as near as their ceiling allows: the encoder spoils tones above theirs."""
+EDITION = 2
+"""To be raised whenever a bed would sound different: seeding then renews what it finds of an older one."""
+
+TONE_LUFS, TONE_CEILING_DBTP = -34.0, -12.0
+BACKGROUND_LUFS, BACKGROUND_CEILING_DBTP = -32.0, -6.0
+"""Beds are brought to their level, or as near as their ceiling allows: the encoder spoils tones above theirs."""
 
 DEFAULT_BACKGROUND = "Babbling Brook"
 SOLFEGGIO_HZ = (40, 174, 285, 396, 417, 432, 528, 639, 741, 852, 963)
@@ -116,8 +119,18 @@ def solfeggio_key(hz: int) -> str:
     return f"audio/solfeggio/solfeggio_{hz}_3min.m4a"
 
 
+def certificate_key(key: str) -> str:
+    """Beside a bed."""
+    return f"{key.removesuffix('.m4a')}.json"
+
+
+def certificate(sha256: str | None) -> bytes:
+    """JSON that says which bytes a bed has and of which edition they are."""
+    return json.dumps({"edition": EDITION, "sha256": sha256}).encode()
+
+
 def bed_files() -> Mapping[str, Callable[[], bytes]]:
-    """Every bed by its storage key; calling the value makes the m4a (0.2 s a tone, 1 to 3 s a background)."""
+    """Every bed by its storage key; calling the value makes the m4a: 0.2 s a tone, some 10 s a background."""
     files: dict[str, Callable[[], bytes]] = {}
     for stem in _BINAURAL_STEMS:
         files[binaural_key(stem)] = partial(_binaural_file, stem)
@@ -157,18 +170,19 @@ def _solfeggio_file(hz: int) -> bytes:
 
 
 def _tone_file(period: Samples) -> bytes:
-    levelled = _levelled(period, TONE_CEILING_DBTP)
+    levelled = _levelled(period, TONE_LUFS, TONE_CEILING_DBTP)
     return aac.loop_file(aac.encode_loop(levelled), _TONE_REPETITIONS)
 
 
 def _background_file(name: str) -> bytes:
     # Named by its own name and not by its place in the list: adding a background changes no other.
     period = SOUNDSCAPES[name](np.random.default_rng(zlib.crc32(name.encode())))
-    return aac.loop_file(aac.encode_loop(_levelled(period, BACKGROUND_CEILING_DBTP)), repetitions=1)
+    levelled = _levelled(period, BACKGROUND_LUFS, BACKGROUND_CEILING_DBTP)
+    return aac.loop_file(aac.encode_loop(levelled), repetitions=1)
 
 
-def _levelled(period: Samples, ceiling_dbtp: float) -> Samples:
+def _levelled(period: Samples, target_lufs: float, ceiling_dbtp: float) -> Samples:
     """The period at its level by one constant gain: anything that moved would have to fit the seam."""
-    gain = min(BED_LUFS - loudness(period), ceiling_dbtp - true_peak(period))
+    gain = min(target_lufs - loudness(period), ceiling_dbtp - true_peak(period))
     levelled: Samples = period * np.float32(amplitude(gain))
     return levelled

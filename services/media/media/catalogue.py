@@ -1,28 +1,19 @@
-"""The catalogue: sessions written for this app, and how they and the beds get into place."""
+"""The catalogue: sessions written for this app. How they get into place is in `seeding.py`."""
 
-import asyncio
-from collections.abc import Callable
+from __future__ import annotations
+
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
-
-from common.db.engine import Database
-from common.db.uow import UnitOfWork
-from media.beds import background_key, bed_files, brain_layer, frequency_for
-from media.commands import add_session, hash_of_lines, request_audio
-from media.models import Session
-from media.queries import locked_session
-from media.storage import REVALIDATED, ObjectStorage
-
-_FIRST = datetime(2026, 1, 1, tzinfo=UTC)
-Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueSession:
+    """`theme` names what its lines come back to: seven of ten say one of these words."""
+
     title: str
     goal_tag: str
     voice_id: str
+    theme: str
     lines: tuple[str, ...]
 
     @property
@@ -36,152 +27,420 @@ CATALOGUE = (
         "Downshift into Sleep",
         "sleep",
         "shimmer",
+        "sleep, rest, night",
         (
+            "The day is done and the night is mine to rest.",
             "My body grows heavy and warm with each breath.",
-            "I give this day back and let sleep come near.",
-            "Sleep finds me easily in this quiet room.",
-            "My jaw, my shoulders and my hands soften into sleep.",
-            "I trust the night to restore my mind and body.",
-            "Each slow breath carries me deeper into restful sleep.",
+            "My jaw lets go, my hands open, and sleep comes near.",
+            "Whatever is unfinished can rest until morning.",
+            "I trust the night to look after my body.",
+            "Each slow breath carries me a little deeper into sleep.",
+            "This bed holds me and I have permission to rest.",
         ),
     ),
     CatalogueSession(
         "Deep Focus, One Thing",
         "focus",
         "alloy",
+        "focus, work, task",
         (
-            "I choose one task and give it my full focus.",
-            "My focus returns gently each time it wanders.",
-            "I build steady focus with every minute of work.",
-            "Clear focus turns big work into small next steps.",
-            "I protect my focus and finish what I start.",
-            "My mind is clear, awake and ready to focus.",
+            "I choose one task and give it all of my attention.",
+            "My focus wanders and I bring it gently home.",
+            "I work in small steps and finish each of them.",
+            "The door is closed, the table is clear, my focus is here.",
+            "I am building something good out of quiet work.",
+            "I protect this hour and let my focus deepen.",
+            "My task gets simpler the longer I look at it.",
         ),
     ),
     CatalogueSession(
         "Steady in the Storm",
         "anxiety-relief",
         "nova",
+        "calm, steady, breath",
         (
-            "I am learning to stay calm while feelings move through.",
-            "My breath is slow and my body follows it.",
-            "I am choosing calm in this moment and the next.",
-            "Calm is becoming familiar to my body and mind.",
-            "I am capable of calm even when my heart beats fast.",
-            "My feet rest on the ground and calm rises.",
+            "I am learning to stay calm while strong feelings pass through.",
+            "My breath gets longer and my shoulders follow it down.",
+            "I choose one steady thing to look at, and I breathe.",
+            "Calm is becoming a place my body knows.",
+            "I am capable of steady steps even when my heart beats fast.",
+            "My feet rest on the floor and my breath comes home.",
+            "This feeling is weather, and I am the wide sky.",
         ),
     ),
     CatalogueSession(
         "Morning Spark",
         "wake-up",
         "fable",
+        "morning, energy, begin, move",
         (
-            "I wake with energy and greet this morning.",
-            "My morning begins with one small brave step.",
-            "I bring fresh energy to the people around me.",
-            "Light fills my morning and my mind wakes up.",
-            "I choose a good pace and keep my energy high.",
-            "My energy grows with every breath this morning.",
+            "Light comes in and this morning belongs to me.",
+            "I stretch, I breathe, and my energy answers.",
+            "I begin the day with one small brave thing.",
+            "My body slept well and now it likes to move.",
+            "I bring good energy into the first room I enter.",
+            "There is something in this day that I look forward to.",
+            "I choose my own pace this morning and keep it.",
         ),
     ),
     CatalogueSession(
         "Quiet Centre",
         "meditate",
         "nova",
+        "quiet, breath, rest",
         (
-            "I return to my breath and rest in the quiet.",
-            "My quiet centre is here under every thought.",
-            "I watch thoughts pass and stay in the quiet.",
-            "Each breath opens a little more quiet within me.",
-            "I respect this time and meet it with patience.",
-            "My mind settles into a wide and quiet rest.",
+            "I come back to my breath, as often as I like.",
+            "Under every thought there is a quiet place, and I know it.",
+            "Sounds come and go while I rest in the middle.",
+            "My breath moves by itself and I keep it company.",
+            "I honor this quiet time and ask nothing of it.",
+            "My mind is wide enough for everything to rest in.",
+            "Right here, with open hands, I have enough.",
         ),
     ),
     CatalogueSession(
         "Before You Step On Stage",
         "pre-performance",
         "onyx",
+        "stage, voice, ready",
         (
-            "I prepared well and my body remembers how to perform.",
-            "My nerves are energy and I perform with them.",
-            "I perform one clear moment at a time.",
-            "My voice is steady and I perform with joy.",
-            "I trust my training when I perform under lights.",
-            "I welcome this room and perform for the people here.",
+            "I prepared well and my body remembers the way.",
+            "My heart beats fast because it is ready.",
+            "I breathe low and my voice has room.",
+            "The stage is a place to give something I love.",
+            "I am ready for the first moment, and then the next.",
+            "I trust my hands, my voice and the work behind them.",
+            "I walk on stage slowly and look at friendly faces.",
         ),
     ),
     CatalogueSession(
         "Open the Creative Door",
         "creativity",
         "echo",
+        "create, creative, idea, play",
         (
-            "I make room for creative ideas and let them play.",
-            "My creative mind connects things in surprising ways.",
-            "I enjoy the first rough shape of creative work.",
-            "Creative ideas come while my hands keep moving.",
-            "I honor my creative voice and share it freely.",
-            "Every creative hour teaches me something new.",
+            "I make room for play and see who comes in.",
+            "My first idea is a door to the second one.",
+            "I create for the pleasure of my own hands.",
+            "Rough and crooked is how good ideas begin.",
+            "My creative mind introduces strangers to each other.",
+            "I honor my own odd way of seeing.",
+            "Each hour I create teaches me something new.",
         ),
     ),
     CatalogueSession(
         "Right Now: Safe Ground",
         "sos",
         "nova",
+        "safe, ground, breath, here",
         (
-            "I am safe in this moment and in this breath.",
-            "My feet press down and the safe ground holds me.",
-            "I breathe out slowly and my body feels safe.",
-            "This wave rises, this wave falls, and I am safe.",
-            "I name five things I see and feel safe here.",
-            "My heart slows down because I am safe now.",
+            "I am here, and this breath is enough for now.",
+            "My feet press down and the ground presses back.",
+            "I let the breath out slowly, longer than it came in.",
+            "I look around and name one thing that is blue.",
+            "This wave rises, it falls, and I am still here.",
+            "My hand rests on my chest and feels it move.",
+            "In this minute, in this place, I am safe.",
+        ),
+    ),
+    CatalogueSession(
+        "Letting the Day Go",
+        "sleep",
+        "onyx",
+        "today, sleep, night, rest, thank",
+        (
+            "I did what I could today, and it is enough.",
+            "I put the day down like a bag by the door.",
+            "The people I love are in my heart as I rest.",
+            "My thoughts get slower, like the last cars at night.",
+            "I thank this day for one good thing it gave me.",
+            "My back sinks into the bed and finds its rest.",
+            "Sleep knows the way, and I let it lead.",
+        ),
+    ),
+    CatalogueSession(
+        "Awake at Three",
+        "sleep",
+        "nova",
+        "night, rest, sleep, breath",
+        (
+            "It is the middle of the night, and all is quiet.",
+            "Lying here is rest, and my body takes it gladly.",
+            "I turn the clock away and listen to my breath.",
+            "Big questions belong to daylight; the night is for sleep.",
+            "My pillow is cool and my legs grow heavy.",
+            "Sleep comes in waves, and the next one is near.",
+            "I breathe in for four and out for six.",
+        ),
+    ),
+    CatalogueSession(
+        "Heavy and Warm",
+        "sleep",
+        "echo",
+        "heavy, warm, soft",
+        (
+            "My feet are warm and heavy, and they stay where they are.",
+            "A soft weight moves up through both of my legs.",
+            "My belly rises and falls like a slow warm tide.",
+            "My arms grow heavy and rest beside me.",
+            "My face is soft, from my forehead down to my chin.",
+            "All of me is heavy and held by this bed.",
+            "I drift, and drifting is easy.",
+        ),
+    ),
+    CatalogueSession(
+        "The First Ten Minutes",
+        "focus",
+        "fable",
+        "begin, start, minute, first",
+        (
+            "I begin before I feel ready, and that is enough.",
+            "The first minute is the hardest, and I have it already.",
+            "I open the page and write the first plain sentence.",
+            "I start small, and small things move big ones.",
+            "Every minute of doing makes the next one lighter.",
+            "I take the first step and let the second surprise me.",
+            "I am someone who begins.",
+        ),
+    ),
+    CatalogueSession(
+        "Second Wind at Work",
+        "focus",
+        "onyx",
+        "work, clear, attention, focus",
+        (
+            "I sit up, breathe once, and come back to my work.",
+            "One screen, one sentence, one clear thought at a time.",
+            "I choose the piece of work that matters most now.",
+            "My attention is a lamp and I point it here.",
+            "I make what I start clear, simple and complete.",
+            "The afternoon is long enough for one good piece of work.",
+            "I finish with pride and close the day in focus.",
+        ),
+    ),
+    CatalogueSession(
+        "The Long Exhale",
+        "anxiety-relief",
+        "shimmer",
+        "breath, breathe, soften, slow",
+        (
+            "I breathe out slowly, as if through a straw.",
+            "With each long breath my heart gets the message.",
+            "I soften my belly and let it be round.",
+            "I am willing to go slow, just for this minute.",
+            "My hands soften, and the air feels cool on them.",
+            "Between two breaths there is a small, still place.",
+            "I am becoming someone who pauses and breathes.",
+        ),
+    ),
+    CatalogueSession(
+        "Before the Hard Conversation",
+        "anxiety",
+        "alloy",
+        "speak, listen, calm, words",
+        (
+            "I am capable of saying a true thing kindly.",
+            "I speak slowly and leave room between my words.",
+            "I listen to the end before I answer.",
+            "I am learning to stay calm when the other is loud.",
+            "My words are simple because I know what I need.",
+            "I choose to be kind and clear, to both of us.",
+            "I can pause, breathe, and then speak again.",
+        ),
+    ),
+    CatalogueSession(
+        "A Crowded Mind",
+        "anxiety",
+        "echo",
+        "thought, mind, space, worry",
+        (
+            "A thought knocks, and I choose whether to open.",
+            "I am learning to let worry sit beside me quietly.",
+            "My mind is busy because it cares, and I thank it.",
+            "I make a little more space around each thought.",
+            "I write one worry down and put the pen away.",
+            "This hour asks one thing of me, and I choose it.",
+            "There is more space in me than it seems.",
+        ),
+    ),
+    CatalogueSession(
+        "Feet on the Floor",
+        "wake-up",
+        "nova",
+        "wake, morning, floor, stand",
+        (
+            "My feet touch the floor and the rest of me follows.",
+            "I wake at my own speed, and I do wake up.",
+            "Water on my face, and the morning gets real.",
+            "I open the curtain and let the morning in.",
+            "I stand up tall and fill my lungs twice.",
+            "Today I take the stairs with a light step.",
+            "I am up, I am here, and that counts.",
+        ),
+    ),
+    CatalogueSession(
+        "Slow Sunday Morning",
+        "wake-up",
+        "shimmer",
+        "morning, slow, light, waking, kind",
+        (
+            "This morning has time, and so do I.",
+            "I listen to the house waking and stay warm.",
+            "A slow start is a good start.",
+            "Light moves across the wall, and I simply watch.",
+            "I give this day to the people and things I love.",
+            "My tea is hot, the window is open, the day is kind.",
+            "I move gently into the light.",
+        ),
+    ),
+    CatalogueSession(
+        "Afternoon Lift",
+        "coffee-replacement",
+        "fable",
+        "fresh, awake, energy, air",
+        (
+            "I roll my shoulders back and fresh air comes in.",
+            "My energy returns the moment I stand and stretch.",
+            "I drink cool water and feel awake down to my toes.",
+            "My eyes open wider and the colors get brighter.",
+            "I take ten quick steps and my body is awake.",
+            "There is plenty of energy left in this afternoon.",
+            "I breathe in fresh air and smile at someone.",
+        ),
+    ),
+    CatalogueSession(
+        "A Glass of Light",
+        "coffee-replacement",
+        "alloy",
+        "bright, light, clear, awake",
+        (
+            "I turn my face to the window and drink the light.",
+            "My head is clear and my spine is long.",
+            "Each breath in is bright, each breath out makes room.",
+            "I have a clean, steady strength that lasts all day.",
+            "My hands are warm, my mind is bright and quick.",
+            "I am wide awake, and it feels easy.",
+            "I go back to my desk with a clear head.",
+        ),
+    ),
+    CatalogueSession(
+        "Sitting by Still Water",
+        "meditate",
+        "onyx",
+        "water, still, lake",
+        (
+            "I sit down by the water inside me.",
+            "A thought falls in, makes rings, and the lake grows still.",
+            "My breath is the small wind over the lake.",
+            "The water holds the sky, and it holds me too.",
+            "I respect this still hour and let it be simple.",
+            "What is muddy clears when I leave it alone.",
+            "I am as deep and still as this water.",
+        ),
+    ),
+    CatalogueSession(
+        "Kindness, Passed Around",
+        "meditate",
+        "shimmer",
+        "kind, kindness, peace, well",
+        (
+            "I start with myself, and I am kind.",
+            "I wish my friends a good night and a kind day.",
+            "I send peace to someone I met only once.",
+            "Even the person who tests me deserves some peace.",
+            "I trust that kindness finds its way back.",
+            "My heart has room, and more room behind that.",
+            "I wish all of us well, near and far.",
+        ),
+    ),
+    CatalogueSession(
+        "Interview in an Hour",
+        "pre-performance",
+        "alloy",
+        "answer, speak, calm, ready, question",
+        (
+            "I know my story and I like telling it.",
+            "A question is an invitation, and I answer it my way.",
+            "I sit with both feet down, calm and interested.",
+            "I speak a little slower than my heart beats.",
+            "I am ready to be met as the person I am.",
+            "I value my work and I speak of it plainly.",
+            "I take a breath before each answer, and it comes.",
+        ),
+    ),
+    CatalogueSession(
+        "Game Day",
+        "pre-performance",
+        "echo",
+        "body, play, game, strong",
+        (
+            "My body is warm, loose and ready to play.",
+            "I trained for this game in rain and in cold.",
+            "I play the next ball, and only the next ball.",
+            "I am strong in the legs and quiet in the head.",
+            "I respect who stands across from me and I play hard.",
+            "My team is beside me, and I trust them.",
+            "I love this game, and today it shows.",
+        ),
+    ),
+    CatalogueSession(
+        "Blank Page, Warm Hands",
+        "creativity",
+        "fable",
+        "page, line, word, hands",
+        (
+            "I put one line on the page and the page wakes up.",
+            "I make a bad one first, and it makes me laugh.",
+            "My hands know more than I do, so I follow.",
+            "Every word I leave out makes room for a better one.",
+            "I make this for one person I care about.",
+            "I trust the strange line most of all.",
+            "When the page is full, I turn it with joy.",
+        ),
+    ),
+    CatalogueSession(
+        "Walking for Ideas",
+        "creativity",
+        "nova",
+        "walk, idea, notice, wonder",
+        (
+            "I walk slowly and let the ideas catch up.",
+            "I notice one thing that nobody else is looking at.",
+            "I wonder about it the way a child would.",
+            "My steps find a rhythm, and an idea joins in.",
+            "I collect small things, and they find each other later.",
+            "I honor the detour, because ideas live there.",
+            "I walk home with full pockets.",
+        ),
+    ),
+    CatalogueSession(
+        "The Wave Passes",
+        "sos",
+        "onyx",
+        "wave, breath, pass, here",
+        (
+            "This is a wave, and every wave passes.",
+            "I float on it and let it carry my weight.",
+            "My body is sounding an alarm, and I am here with it.",
+            "One breath out, slowly, all the way to the end.",
+            "I press my palms together and feel them push.",
+            "The strongest part passes first, and I am still here.",
+            "I am breathing, I am here, and it gets easier.",
+        ),
+    ),
+    CatalogueSession(
+        "A Hand on Your Heart",
+        "sos",
+        "shimmer",
+        "hand, heart, gentle, warm",
+        (
+            "My hand is on my heart, and it is warm.",
+            "This is a hard moment, and I am gentle with myself.",
+            "My heart is doing its best, beat after beat.",
+            "I speak to myself the way I speak to a friend.",
+            "I reach out a hand, and someone is glad to take it.",
+            "I can be gentle and slow for the next five minutes.",
+            "I belong here, with this warm and tired heart.",
         ),
     ),
 )
-
-
-async def seed(database: Database, storage: ObjectStorage, *, tell: Tell) -> None:
-    """Puts sessions, their render jobs and the beds in place. Idempotent; what is there already stays as it is."""
-    added = await put_in_place(database)
-    tell(f"catalogue: {len(CATALOGUE)} sessions, {added} new; a worker renders their audio")
-    await upload_beds(storage, tell=tell)
-
-
-async def put_in_place(database: Database) -> int:
-    """The sessions and their jobs, from however many replicas at once; how many were new."""
-    async with database.transaction() as uow:
-        return sum([await _add(uow, entry, place) for place, entry in enumerate(CATALOGUE)])
-
-
-async def _add(uow: UnitOfWork, entry: CatalogueSession, place: int) -> bool:
-    frequency = frequency_for(entry.goal_tag)
-    session = Session(
-        id=entry.id,
-        source="catalog",
-        title=entry.title,
-        goal_tag=entry.goal_tag,
-        voice_id=entry.voice_id,
-        frequency_hz=frequency.hz,
-        brainwave_state=frequency.brainwave_state,
-        lines_hash=hash_of_lines(entry.lines),
-        created_at=_FIRST + timedelta(minutes=place),
-        updated_at=_FIRST + timedelta(minutes=place),
-    )
-    added = await add_session(uow, session, entry.lines)
-    stored = await locked_session(uow, entry.id)
-    if stored is not None:
-        await request_audio(uow, stored)
-    return added
-
-
-async def upload_beds(storage: ObjectStorage, *, tell: Tell) -> None:
-    """Makes and uploads the beds that are missing, those the catalogue needs first."""
-    files = bed_files()
-    needed = [background_key(), *dict.fromkeys(brain_layer(entry.goal_tag).key for entry in CATALOGUE)]
-    uploaded = 0
-    for key in dict.fromkeys([*needed, *files]):
-        if await storage.head(key) is None:
-            data = await asyncio.to_thread(files[key])
-            await storage.put(key, data, content_type="audio/mp4", cache_control=REVALIDATED)
-            uploaded += 1
-            tell(f"beds: {key} ({len(data) // 1024} KiB)")
-    tell(f"beds: {len(files)} in place, {uploaded} new")

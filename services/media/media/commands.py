@@ -48,6 +48,7 @@ TURN = timedelta(minutes=5)
 """How far in the queue each further open job of a user stands behind the one before."""
 CATALOGUE_BEHIND = timedelta(hours=1)
 """Nobody may be waiting for it."""
+_WRITTEN = ("title", "goal_tag", "voice_id", "frequency_hz", "brainwave_state", "lines_hash")
 log = logger("media")
 
 
@@ -85,9 +86,34 @@ async def add_session(uow: UnitOfWork, session: Session, lines: Sequence[str]) -
     row = insert(Session).values(**session.model_dump()).on_conflict_do_nothing().returning(col(Session.id))
     if (await uow.session.execute(row)).scalar_one_or_none() is None:
         return False
-    rows = [{"session_id": session.id, "position": place, "text": line} for place, line in enumerate(lines)]
-    await uow.session.execute(insert(SessionLine), rows)
+    await _add_lines(uow, session.id, lines)
     uow.emit(session.created())
+    return True
+
+
+async def _add_lines(uow: UnitOfWork, session_id: str, lines: Sequence[str]) -> None:
+    rows = [{"session_id": session_id, "position": place, "text": line} for place, line in enumerate(lines)]
+    await uow.session.execute(insert(SessionLine), rows)
+
+
+async def rewrite_session(uow: UnitOfWork, wanted: Session, lines: Sequence[str]) -> bool:
+    """Makes the session of this id what ``wanted`` and ``lines`` say; False when it is that already, or gone.
+
+    A file that says something else, or in another voice, is none of its any more.
+    """
+    known = await locked_session(uow, wanted.id)
+    changed = {name for name in _WRITTEN if known is not None and getattr(known, name) != getattr(wanted, name)}
+    if known is None or not changed:
+        return False
+    for name in changed:
+        setattr(known, name, getattr(wanted, name))
+    known.version += 1
+    known.updated_at = uow.now
+    if "lines_hash" in changed:
+        await uow.session.execute(delete(SessionLine).where(col(SessionLine.session_id) == known.id))
+        await _add_lines(uow, known.id, lines)
+    if changed & {"lines_hash", "voice_id"}:
+        await uow.session.execute(delete(SessionAudio).where(col(SessionAudio.session_id) == known.id))
     return True
 
 

@@ -4,8 +4,8 @@
   year. Goes with the session; what no row names goes after a day.
 - `audio/line/<2>/<key>` spoken lines, by the hash of all that shapes them; never delivered. A line goes with the last
   session that says it.
-- `audio/background/`, `audio/binaural/`, `audio/solfeggio/` the beds under the app's names; clients ask again after
-  five minutes. They stay.
+- `audio/background/`, `audio/binaural/`, `audio/solfeggio/` the beds under the app's names, each with its certificate;
+  clients ask again after five minutes. They stay.
 """
 
 import re

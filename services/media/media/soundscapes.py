@@ -3,226 +3,246 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
-from media.circle import (
-    PERIOD,
-    STEREO,
-    decay,
-    hall,
-    lay,
-    movement,
-    noise,
-    scatter,
-    single,
-    time_axis,
-    tone,
-)
+from media import grains
+from media.circle import PERIOD, Curve, Grain, chord, gestures, hall, lay, mix, movement, noise, scatter, times
 from media.samples import RATE, Samples
 
+When = npt.NDArray[np.bool_]
 Recipe = Callable[[np.random.Generator], Samples]
 """Makes one period, shape (2, PERIOD), at any level."""
 
 
-def _bubble(rng: np.random.Generator) -> Samples:
-    """A bubble rings while it rises to the surface: a short decaying tone that climbs."""
-    hertz = float(np.exp(rng.normal(np.log(900), 0.45)))
-    time = time_axis(min(0.14, 0.02 + 25 / hertz))
-    climb = 1 + rng.uniform(0.5, 4.0) * time
-    size = min(float(np.exp(rng.normal(-1.2, 0.6))), 0.8) * (600 / hertz) ** 0.6
-    return single(size * np.sin(2 * np.pi * hertz * time * climb) * decay(time, 0.0015, time[-1] / 4))
-
-
 def babbling_brook(rng: np.random.Generator) -> Samples:
-    """Water over stones: a soft rush, its ripples, and many bubbles near and far."""
-    rush = noise(rng, 250, 2600, 3.0) * (0.75 + 0.25 * movement(rng, (3, 40), 8))
-    ripples = noise(rng, 900, 3800, 4.5, slope=3) * (movement(rng, (60, 400), 14) ** 2)
-    bubbles = scatter(rng, 70, _bubble)
-    return single(0.20 * rush + 0.22 * ripples + 0.9 * bubbles)
+    """Water over stones: bubbles in bursts, near ones that gurgle, and a soft rush behind them."""
+    flow = 0.1 + movement(rng, 0.25, 3)
+    return mix(
+        (-7, noise(rng, 350, 4000, 3.5) * (0.6 + 0.4 * movement(rng, 0.5, 9))),
+        (-5, scatter(rng, 260, grains.bubble(800, 3600), density=flow, width=1)),
+        (-7, scatter(rng, 60, grains.bubble(380, 1300), density=flow**3, width=1)),
+        (-15, scatter(rng, 5, grains.bubble(260, 520), density=flow**2, width=0.7)),
+    )
 
 
-def _wave(cycles: int, offset: float, sharpness: float) -> Samples:
-    """(PERIOD,) of waves that gather slowly and break quickly, `cycles` to the period."""
-    phase = (np.arange(PERIOD) * (cycles / PERIOD) + offset) % 1.0
-    skewed = np.where(phase < 0.62, phase / 1.24, 0.5 + (phase - 0.62) / 0.76)
-    return single((0.5 - 0.5 * np.cos(2 * np.pi * skewed)) ** sharpness)
+def birds_chirping(rng: np.random.Generator) -> Samples:
+    """A morning in a light wood: near and far birds, each with its own song and its own tree."""
+    return mix(
+        (-6, hall(rng, _birds(rng, 5, 5, 13), 1.1, 0.35)),
+        (-12, hall(rng, _birds(rng, 6, 6, 16), 2.2, 1.6)),
+        (-15, _wind(rng)),
+        (-19, noise(rng, 900, 6000, 3.0) * (0.2 + 0.8 * movement(rng, 3, 20)) ** 2),
+    )
+
+
+def _birds(rng: np.random.Generator, count: int, shortest: float, longest: float) -> Samples:
+    trees = np.zeros((2, PERIOD), np.float32)
+    for place in np.linspace(0.08, 0.92, count):
+        song = grains.bird(rng)
+        awake = movement(rng, 20, 90) > 0.3
+        _repeat(rng, trees, song, times(rng, shortest, longest), float(place), rng.uniform(0.5, 1), awake)
+    return trees
+
+
+def _repeat(
+    rng: np.random.Generator,
+    circle: Samples,
+    grain: Grain,
+    at: Curve,
+    place: float,
+    gain: float,
+    awake: npt.NDArray[np.bool_],
+) -> None:
+    """Lays a sound at the given seconds while `awake`, from one place between left (0) and right (1)."""
+    for second in at:
+        start = int(second * RATE) % PERIOD
+        if awake[start]:
+            lay(circle, grain(rng), start, gain * np.cos(place * np.pi / 2), gain * np.sin(place * np.pi / 2))
 
 
 def distant_ocean(rng: np.random.Generator) -> Samples:
-    """Long swells on a far beach: a low roar that never stops, and foam that follows every wave."""
-    roar = noise(rng, 40, 420, 3.0)
-    surf = noise(rng, 180, 1800, 3.0)
-    foam = noise(rng, 1400, 7000, 2.0)
-    result = []
-    for channel in STEREO:
-        drift = 0.03 * channel
-        swell = 0.65 * _wave(6, drift, 1.6) + 0.45 * _wave(5, 0.37 - drift, 1.8)
-        breaking = 0.7 * _wave(6, drift - 0.05, 4.0) + 0.4 * _wave(5, 0.32 - drift, 4.0)
-        water = roar[channel] * (0.45 + 0.4 * swell) + surf[channel] * (0.10 + 0.75 * swell)
-        result.append(water + 0.30 * foam[channel] * (0.05 + breaking))
-    return single(result)
+    """Long swells on a far beach: each gathers as a low roar, breaks brightly and runs out in foam."""
+    at = times(rng, 8, 14)
+    size: Curve = rng.uniform(0.55, 1.0, len(at))
+    swell = gestures(at, lambda number, since: size[number] * _bell(since, 6.0, 2.6, 3.2), 20)
+    breaking = gestures(at, lambda number, since: size[number] ** 1.5 * _bell(since, 7.2, 0.7, 1.6), 20)
+    foam = gestures(at, lambda number, since: size[number] * _bell(since, 8.4, 0.9, 3.4), 24)
+    side: Samples = np.stack([movement(rng, 9, 40), movement(rng, 9, 40)])
+    return mix(
+        (-9, noise(rng, 35, 300, 3.0) * (0.3 + swell)),
+        (-10, noise(rng, 150, 1300, 3.5) * (0.05 + swell**1.3)),
+        (-14, noise(rng, 500, 3800, 3.0) * (0.01 + breaking) * (0.5 + side)),
+        (-20, noise(rng, 2000, 9500, 1.5) * (0.015 + foam) * (0.5 + side[::-1])),
+    )
 
 
-def _drop(rng: np.random.Generator) -> Samples:
-    time = time_axis(rng.uniform(0.004, 0.014))
-    hertz = rng.uniform(1200, 6500)
-    ring = np.sin(2 * np.pi * hertz * time + rng.uniform(0, 6.28)) + 0.6 * rng.standard_normal(len(time))
-    return single(float(np.exp(rng.normal(-1.0, 0.7))) * ring * decay(time, 0.0004, time[-1] / 4))
+def _bell(since: Curve, middle: float, rise: float, fall: float) -> Curve:
+    """Up and down about `middle` seconds, as wide as `rise` before and `fall` after it."""
+    return np.asarray(np.exp(-0.5 * ((since - middle) / np.where(since < middle, rise, fall)) ** 2))
 
 
 def heavy_rain(rng: np.random.Generator) -> Samples:
     """A downpour on leaves and ground, drops in front of it."""
-    sheet = noise(rng, 350, 6500, 1.5) * (0.85 + 0.15 * movement(rng, (2, 12), 5))
-    ground = noise(rng, 90, 600, 3.0)
-    return single(sheet + 0.35 * ground + 1.1 * scatter(rng, 160, _drop))
-
-
-def _drip(rng: np.random.Generator) -> Samples:
-    """A drop falling from a leaf into a small puddle."""
-    time = time_axis(0.09)
-    hertz = rng.uniform(500, 1500)
-    fall = np.sin(2 * np.pi * hertz * time * (1 + 1.5 * time))
-    return single(float(np.exp(rng.normal(-0.8, 0.5))) * fall * decay(time, 0.001, 0.018))
+    gusts = 0.7 + 0.3 * movement(rng, 4, 30)
+    return mix(
+        (-6, noise(rng, 700, 11000, 1.2) * gusts),
+        (-8, scatter(rng, 520, grains.drop, density=gusts)),
+        (-13, noise(rng, 90, 700, 3.0) * gusts),
+        (-17, scatter(rng, 26, grains.drip)),
+    )
 
 
 def forest_rain(rng: np.random.Generator) -> Samples:
-    """Light rain under trees: a veil, drips from the leaves, a bird now and then."""
-    veil = noise(rng, 700, 5200, 2.5) * (0.7 + 0.3 * movement(rng, (2, 16), 6))
-    trees = noise(rng, 120, 700, 3.5) * (0.3 + 0.7 * movement(rng, (2, 9), 4))
-    near = scatter(rng, 6, _drip) + 0.5 * scatter(rng, 60, _drop)
-    birds = hall(rng, scatter(rng, 0.12, _bird_phrase), 1.8, 0.9)
-    return single(0.35 * veil + 0.25 * trees + 0.8 * near + 0.25 * birds)
+    """Light rain under trees: drops on leaves, drips from them, a bird now and then."""
+    showers = 0.25 + 0.75 * movement(rng, 5, 40)
+    return mix(
+        (-13, noise(rng, 1200, 9000, 1.5) * showers),
+        (-7, scatter(rng, 150, grains.drop, density=showers)),
+        (-9, scatter(rng, 9, grains.drip, density=showers, width=1)),
+        (-16, noise(rng, 120, 800, 3.5) * (0.3 + 0.7 * movement(rng, 5, 25))),
+        (-19, hall(rng, _birds(rng, 3, 14, 30), 2.0, 1.2)),
+    )
 
 
 def _wind(rng: np.random.Generator) -> Samples:
-    low, high = noise(rng, 60, 350, 2.0), noise(rng, 260, 900, 3.0, slope=3)
-    gusts = movement(rng, (2, 11), 7)
-    return single(low * (0.35 + 0.65 * gusts) + 0.7 * high * gusts**2)
+    """Gusts: the stronger, the brighter."""
+    gusts: Samples = movement(rng, 4, 22) * (0.75 + 0.25 * movement(rng, 0.6, 3))
+    low, high = noise(rng, 70, 380, 2.5), noise(rng, 300, 1400, 4.0, slope=3)
+    return mix((0, low * (0.3 + 0.7 * gusts)), (-5, high * gusts * gusts))
 
 
 def storm(rng: np.random.Generator) -> Samples:
-    """Rain driven by gusts, and weather rolling in the distance."""
-    gusts = 0.6 + 0.4 * movement(rng, (3, 14), 6)
-    rain = noise(rng, 400, 6000, 1.5) * gusts + 0.8 * scatter(rng, 90, _drop)
-    return single(0.6 * rain + 0.55 * _wind(rng) + 0.5 * _rolls(rng, 3))
-
-
-def _rolls(rng: np.random.Generator, count: int) -> Samples:
-    """(2, PERIOD) of thunder: low noise under envelopes of many small strokes, evenly spread and never the same."""
-    rumble = noise(rng, 28, 130, 2.0) + 0.35 * noise(rng, 110, 420, 4.0)
-    strength = np.zeros((2, PERIOD), np.float32)
-    for index in range(count):
-        start = round(PERIOD * (index + rng.uniform(0.1, 0.5)) / count)
-        side = rng.uniform(0.3, 0.7)
-        for _ in range(9):
-            time = time_axis(7.0)
-            stroke = decay(time, rng.uniform(0.08, 0.5), rng.uniform(0.5, 1.9)).astype(np.float32)
-            delay = int(rng.exponential(1.1) * RATE)
-            lay(strength, rng.uniform(0.2, 1.0) * stroke, (start + delay) % PERIOD, 1 - side, side)
-    return single(rumble * strength)
+    """Rain driven by gusts, and weather rolling near and far."""
+    gusts = 0.3 + 0.7 * movement(rng, 4, 25)
+    return mix(
+        (-7, noise(rng, 600, 9500, 1.3) * gusts),
+        (-11, scatter(rng, 330, grains.drop, density=gusts)),
+        (-8, _wind(rng)),
+        (-7, _thunder(rng, times(rng, 12, 38), 0.4)),
+    )
 
 
 def thunder(rng: np.random.Generator) -> Samples:
-    """Thunder far away over soft rain."""
-    rain = noise(rng, 500, 4200, 2.5) + 0.5 * scatter(rng, 40, _drop)
-    return single(0.22 * rain + 0.12 * noise(rng, 60, 300, 3.0) + 0.55 * _rolls(rng, 4))
+    """Thunder that comes and goes over soft rain."""
+    return mix(
+        (-4, _thunder(rng, times(rng, 13, 46), 0.6)),
+        (-16, noise(rng, 700, 7000, 2.0) * (0.6 + 0.4 * movement(rng, 6, 30))),
+        (-18, scatter(rng, 70, grains.drop)),
+        (-20, noise(rng, 60, 300, 3.0)),
+    )
 
 
-def _syllable(rng: np.random.Generator, start_hz: float, end_hz: float, seconds: float) -> Samples:
-    time = time_axis(seconds)
-    position = time / time[-1]
-    curve = start_hz + (end_hz - start_hz) * position + rng.uniform(-0.06, 0.06) * start_hz * np.sin(np.pi * position)
-    phase = 2 * np.pi * np.cumsum(curve) / RATE
-    whistle = np.sin(phase) + 0.12 * np.sin(2 * phase)
-    return single(whistle * np.sin(np.pi * position) ** 0.8)
+def _thunder(rng: np.random.Generator, at: Curve, nearest: float) -> Samples:
+    """Rolls of 12 to 25 seconds: crackle when they are near, then many strokes from along the lightning's way."""
+    near = rng.uniform(0.1, nearest, len(at))
+    rolls = [[_roll(rng, share) for share in near] for _ in range(2)]
 
+    def heard(share: Curve, bright: float) -> Samples:
+        return np.stack([gestures(at, partial(_sounding, each, share, bright), 30) for each in rolls])
 
-def _bird_phrase(rng: np.random.Generator) -> Samples:
-    """A few syllables of one bird, repeated with small changes."""
-    low, high = sorted(rng.uniform(2300, 5200, 2))
-    motif = [
-        (rng.choice([low, high]), rng.uniform(low, high), rng.uniform(0.05, 0.16)) for _ in range(rng.integers(1, 4))
+    layers = [
+        (0.0, noise(rng, 24, 95, 2.0) * heard(np.ones(len(at)), 1.0)),
+        (-9.0, noise(rng, 90, 320, 3.5) * heard(near, 0.6)),
+        (-22.0, noise(rng, 300, 1600, 4.0) * heard(near**2, 0.25)),
     ]
-    parts: list[Samples] = []
-    for _ in range(rng.integers(2, 5)):
-        for start, end, length in motif:
-            parts.append(_syllable(rng, start * rng.uniform(0.98, 1.02), end, length))
-            parts.append(np.zeros(int(RATE * rng.uniform(0.03, 0.09)), np.float32))
-        parts.append(np.zeros(int(RATE * rng.uniform(0.05, 0.25)), np.float32))
-    return single(np.float32(np.exp(rng.normal(-0.6, 0.5))) * np.concatenate(parts))
+    strikes = np.zeros((2, PERIOD), np.float32)
+    for second, share in zip(at, near, strict=True):
+        if share > 0.25:
+            lay(strikes, grains.crackle(rng), int(second * RATE) % PERIOD, share**2, share**2 * rng.uniform(0.6, 1))
+    if strikes.any():
+        layers.append((-18.0, hall(rng, strikes, 2.5, 1.0)))
+    return mix(*layers)
 
 
-def birds_chirping(rng: np.random.Generator) -> Samples:
-    """A morning in a light wood."""
-    near = hall(rng, scatter(rng, 0.55, _bird_phrase), 1.1, 0.5)
-    far = hall(rng, scatter(rng, 0.8, _bird_phrase), 2.2, 1.4)
-    leaves = noise(rng, 500, 4000, 3.0) * (0.2 + 0.8 * movement(rng, (2, 10), 5))
-    return single(0.5 * near + 0.16 * far + 0.05 * leaves + 0.06 * _wind(rng))
+Roll = Callable[[Curve, float], Curve]
 
 
-def _cricket(rng: np.random.Generator) -> Samples:
-    """(PERIOD,) of one cricket: chirps of three pulses at its own pitch and its own steady pace."""
-    hertz = rng.uniform(4100, 4900)
-    chirps = int(rng.integers(90, 150))
-    position = (np.arange(PERIOD) * (chirps / PERIOD) + rng.random()) % 1.0
-    elapsed = position * PERIOD / RATE / chirps
-    pulse = np.clip(np.sin(2 * np.pi * 32 * elapsed), 0, None) * (elapsed < 3 / 32)
-    cycles = round(hertz * PERIOD / RATE)
-    phase = (np.arange(PERIOD, dtype=np.int64) * cycles) % PERIOD
-    singing = movement(rng, (1, 5), 3) > 0.25
-    return single(pulse * np.sin(phase * (2 * np.pi / PERIOD)) * np.maximum(singing, 0.15))
+def _sounding(rolls: list[Roll], share: Curve, bright: float, number: int, since: Curve) -> Curve:
+    return np.asarray(share[number] * rolls[number](since, bright))
+
+
+def _roll(rng: np.random.Generator, near: float) -> Roll:
+    """The strength of one roll by seconds; `bright` below 1 lets only its first part through."""
+    delays = np.sort(rng.exponential(2.6, 26)) + 0.2
+    sizes = rng.uniform(0.15, 1.0, 26) * np.exp(-delays / 7)
+    falls = rng.uniform(0.4, 2.4, 26)
+    attacks = 0.03 + (1 - near) * rng.uniform(0.1, 0.5, 26)
+
+    def strength(since: Curve, bright: float) -> Curve:
+        total = np.zeros(len(since))
+        for delay, size, fall, attack in zip(delays, sizes, falls, attacks, strict=True):
+            after = np.clip(since - delay, 0, None)
+            heard = size * np.exp(-delay * (1 - bright))
+            total += heard * (1 - np.exp(-after / attack)) * np.exp(-after / (fall * bright))
+        return np.asarray(total * np.clip((since[-1] - since) / 6, 0, 1))
+
+    return strength
 
 
 def evening_walk(rng: np.random.Generator) -> Samples:
-    """Crickets on both sides of a path, and a mild wind."""
-    meadow = np.zeros((2, PERIOD), np.float32)
-    for distance in (1.0, 0.6, 0.45, 0.3, 0.25, 0.2):
-        side = rng.uniform(0.1, 0.9)
-        lay(meadow, np.float32(distance) * _cricket(rng), 0, 1 - side, side)
-    return single(0.10 * meadow + 0.16 * _wind(rng) + 0.05 * noise(rng, 400, 3000, 4.0))
+    """Crickets on both sides of a gravel path, slow steps that pause, a mild wind, an owl far off."""
+    meadow, path, wood = (np.zeros((2, PERIOD), np.float32) for _ in range(3))
+    for distance, place in zip((1.0, 0.7, 0.5, 0.4, 0.3, 0.25), rng.permutation(6) / 6 + 0.08, strict=True):
+        pace = rng.uniform(0.42, 0.75)
+        singing = movement(rng, 12, 60) > 0.25
+        _repeat(rng, meadow, grains.cricket(rng), times(rng, pace * 0.94, pace * 1.06), place, distance, singing)
+    walking = movement(rng, 25, 90) > 0.42
+    _repeat(rng, path, grains.footstep, times(rng, 0.70, 0.76), 0.5, 1.0, walking)
+    _repeat(rng, wood, grains.owl, times(rng, 28, 60), 0.25, 1.0, np.ones(PERIOD, bool))
+    return mix(
+        (-11, hall(rng, meadow, 0.9, 0.4)),
+        (-12, _wind(rng)),
+        (-17, noise(rng, 700, 6000, 3.5)),
+        (-19, path),
+        (-23, hall(rng, wood, 3.0, 2.0)),
+    )
+
+
+def _notes(*notes: tuple[float, float], darkness: float = 1.7) -> list[tuple[float, float]]:
+    """Partials of notes (Hz, amplitude), the higher the softer."""
+    return [(hertz * k, share / k**darkness) for hertz, share in notes for k in range(1, 9)]
 
 
 def regeneration(rng: np.random.Generator) -> Samples:
-    """A slow chord that opens and closes, voices coming forward in turn."""
-    chord = np.zeros((2, PERIOD), np.float32)
-    for hertz, share in ((110, 1.0), (164.8, 0.8), (220, 0.7), (277.2, 0.5), (329.6, 0.4), (493.9, 0.16), (659.3, 0.1)):
-        presence = 0.25 + 0.75 * movement(rng, (1, 5), 3)
-        for channel in STEREO:
-            voices = np.sin(tone(hertz * (1 + 0.0012 * (2 * channel - 1)))) + 0.5 * np.sin(tone(hertz * 1.0021))
-            chord[channel] += (share * presence * voices).astype(np.float32)
-    air = noise(rng, 300, 2500, 5.0) * (0.3 + 0.7 * movement(rng, (2, 6), 3))
-    return single(0.3 * chord + 0.10 * air)
-
-
-def _bowl(rng: np.random.Generator) -> Samples:
-    """A struck singing bowl: uneven partials, each a pair that beats slowly."""
-    time = time_axis(20.0)
-    base = 204.2 * rng.choice([1.0, 1.0, 1.335])
-    sound = np.zeros(len(time))
-    for ratio, share, fall in ((1.0, 1.0, 6.5), (2.74, 0.5, 4.5), (5.2, 0.22, 2.5), (8.3, 0.07, 1.2)):
-        for split in (-0.4, 0.4):
-            sound += share * np.sin(2 * np.pi * (base * ratio + split) * time) * decay(time, 0.012, fall)
-    return single(sound)
+    """A slow chord that opens and closes, its voices coming forward in turn, a little air about it."""
+    groups = (
+        (-3, _notes((110.0, 1.0), (164.8, 0.6)), 10, 60),
+        (-6, _notes((220.0, 1.0), (277.2, 0.8), (329.6, 0.8)), 9, 50),
+        (-8, _notes((246.9, 0.7), (369.9, 0.7), (440.0, 0.6)), 9, 50),
+        (-16, _notes((659.3, 1.0), (830.6, 0.5), (987.8, 0.5), darkness=2.4), 7, 40),
+    )
+    voices = [
+        (float(level), chord(rng, partials, 7) * (0.15 + 0.85 * movement(rng, shortest, longest)) ** 1.3)
+        for level, partials, shortest, longest in groups
+    ]
+    return mix(*voices, (-24.0, noise(rng, 500, 5000, 4.0) * (0.2 + 0.8 * movement(rng, 6, 30))))
 
 
 def tibetan_om(rng: np.random.Generator) -> Samples:
-    """A low sung drone on 136 Hz and singing bowls."""
-    drone = np.zeros((2, PERIOD), np.float32)
-    for harmonic in range(1, 13):
-        vowel = np.exp(-(((harmonic * 136.1 - 420) / 330) ** 2)) + 0.35 * np.exp(
-            -(((harmonic * 136.1 - 800) / 200) ** 2)
-        )
-        presence = 0.55 + 0.45 * movement(rng, (2, 9), 4)
-        for channel in STEREO:
-            phase = tone(136.1 * harmonic * (1 + 0.0006 * (2 * channel - 1)))
-            drone[channel] += ((vowel + 0.15 / harmonic) * presence * np.sin(phase)).astype(np.float32)
+    """Monks' low Om on 136 Hz, from an open O to a closed M, and singing bowls between."""
+    om = 136.1
+    opened = [(om * k, _formants(om * k, ((420, 130, 1.0), (760, 150, 0.5), (2400, 300, 0.03)))) for k in range(1, 24)]
+    closed = [(om * k, _formants(om * k, ((230, 90, 1.0), (1000, 250, 0.03)))) for k in range(1, 12)]
+    at = times(rng, 11, 20)
+    vowel = gestures(at, lambda _, since: _bell(since, 4.0, 1.3, 1.9), 16)
+    hum = gestures(at, lambda _, since: _bell(since, 7.2, 1.5, 2.2), 20)
     bowls = np.zeros((2, PERIOD), np.float32)
-    for strike in range(4):
-        side = 0.35 + 0.3 * (strike % 2)
-        lay(bowls, _bowl(rng), round(PERIOD * (strike + 0.2) / 4), 1 - side, side)
-    breath = noise(rng, 200, 1200, 4.0)
-    return single(0.35 * drone + 0.45 * bowls + 0.03 * breath)
+    for second in times(rng, 19, 31):
+        _repeat(rng, bowls, grains.bowl, np.array([second]), rng.uniform(0.3, 0.7), 1.0, np.ones(PERIOD, bool))
+    drone = chord(rng, [(om / 2, 0.5), (om, 1.0), (om * 2, 0.25)], 5)
+    voices = mix((-6, chord(rng, opened, 9) * vowel), (-8, chord(rng, closed, 9) * hum), (-7, bowls))
+    return mix(
+        (-3, hall(rng, voices, 2.5, 0.7)),
+        (-13, drone * (0.4 + 0.6 * movement(rng, 8, 40))),
+        (-31, noise(rng, 200, 1500, 4.0)),
+    )
+
+
+def _formants(hertz: float, formants: tuple[tuple[float, float, float], ...]) -> float:
+    return sum(share * float(np.exp(-0.5 * ((hertz - centre) / width) ** 2)) for centre, width, share in formants)
 
 
 SOUNDSCAPES: Mapping[str, Recipe] = {
