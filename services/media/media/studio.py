@@ -11,6 +11,7 @@ from typing import Protocol
 from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
 from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
+READERS = 8
 _TAKES = ((FIRST_TAKE, PAUSE), (SECOND_TAKE, REST))
 _log = logging.getLogger(__name__)
 
@@ -43,20 +44,22 @@ class Studio:
 
         Raises RenderCancelled between reads, and what speaking raises.
         """
+        ready = self._kept(list(texts))
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="studio")
         try:
-            ready = self._kept(pool, list(texts))
             missing = {key: text for key, text in texts.items() if key not in ready}
             ready.update(self._spoken(pool, missing, len(texts)))
         finally:
             pool.shutdown(cancel_futures=True)
         return ready, len(missing)
 
-    def _kept(self, pool: ThreadPoolExecutor, keys: list[str]) -> dict[str, LineAudio]:
+    def _kept(self, keys: list[str]) -> dict[str, LineAudio]:
         if self.cache is None:
             return {}
+        with ThreadPoolExecutor(READERS, thread_name_prefix="kept") as pool:  # they wait for the store, not for a core
+            kept = list(pool.map(self.cache.get, keys))
         found = {}
-        for key, data in zip(keys, pool.map(self.cache.get, keys), strict=True):
+        for key, data in zip(keys, kept, strict=True):
             if data is None:
                 continue
             try:
