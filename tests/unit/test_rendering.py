@@ -4,9 +4,11 @@ listener would hear the difference.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media import aac
-from media.line_audio import PAUSE, REST, BadRender, DamagedLine, LineAudio, line_key
-from media.lines import MAX_LINE_CHARACTERS, normalise
-from media.loudness import loudness, true_peak
-from media.rendering import Rendering, check, render
-from media.samples import RATE, Samples, fade_edges, silence, trim
+from media.line_audio import PAUSE, REST, BadRender, Clip, DamagedLine, LineAudio, line_key
+from media.lines import MAX_LINE_CHARACTERS, normalise, require_speakable
+from media.loudness import cells, loudness, true_peak
+from media.m4a import unwrap
+from media.rendering import Rendering, Segment, check, render
+from media.samples import FRAME, RATE, Samples, fade_edges, silence, trim
 from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, TIMBRES, HibariSpeech, Take, Unspeakable
 from media.studio import RenderCancelled
 
@@ -357,6 +360,85 @@ def test_the_gate_refuses_what_is_not_as_promised(spoken: Rendering, change: obj
     assert callable(change)
     with pytest.raises(BadRender):
         check(replace(spoken, **change(spoken)))
+
+
+def rejoined(good: Rendering, packets: Sequence[bytes], **changes: object) -> Rendering:
+    """A sound file of other packets that says of itself what is true, so that only what is heard can betray it."""
+    data = aac.join(packets)
+    true = {"m4a": data, "sha256": hashlib.sha256(data).hexdigest(), "samples": (len(packets) - 1) * FRAME}
+    return replace(good, **{**true, **changes})  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_silent_or_misses_a_read_is_refused(spoken: Rendering) -> None:
+    packets, silence = unwrap(spoken.m4a).packets, aac.silent_packet()
+    check(rejoined(spoken, packets))
+    with pytest.raises(BadRender, match="sound in read 1"):
+        check(rejoined(spoken, [silence] * len(packets)))
+    second = slice(*(edge * RATE // 1000 // FRAME for edge in (spoken.segments[1].start_ms, spoken.segments[1].end_ms)))
+    lacking = [*packets[: second.start], *[silence] * (second.stop - second.start), *packets[second.stop :]]
+    with pytest.raises(BadRender, match="sound in read 2"):
+        check(rejoined(spoken, lacking))
+
+
+def test_a_file_that_is_cut_off_is_refused(spoken: Rendering) -> None:
+    packets = unwrap(spoken.m4a).packets
+    end = spoken.segments[-1].end_ms * RATE // 1000 // FRAME
+    for kept in (end - 20, end + 1, len(packets) - 1):  # in the last read, right behind it, a frame too few
+        with pytest.raises(BadRender, match=r"edges|silence 6"):
+            check(rejoined(spoken, packets[:kept]))
+
+
+def test_a_file_with_sound_in_its_seam_or_in_a_pause_is_refused(spoken: Rendering) -> None:
+    packets = list(unwrap(spoken.m4a).packets)
+    loud = packets[spoken.segments[0].start_ms * RATE // 1000 // FRAME + 20]
+    pause = spoken.segments[0].end_ms * RATE // 1000 // FRAME + 10
+    for place, said in ((3, "before read 1"), (pause, "before read 2"), (-3, "after the last")):
+        spoiled = packets.copy()
+        spoiled[place] = loud
+        with pytest.raises(BadRender, match=said):
+            check(rejoined(spoken, spoiled))
+
+
+def test_a_file_with_a_pause_too_long_is_refused_though_its_timeline_is_right(spoken: Rendering) -> None:
+    packets = list(unwrap(spoken.m4a).packets)
+    late = spoken.segments[0].end_ms * RATE // 1000 // FRAME + 10
+    longer = [*packets[:late], *[aac.silent_packet()] * 3, *packets[late:]]
+    moved = [Segment(one.start_ms + 64, one.end_ms + 64) for one in spoken.segments[1:]]
+    with pytest.raises(BadRender, match="silence 1 in ms"):
+        check(rejoined(spoken, longer, segments=(spoken.segments[0], *moved)))
+
+
+def encoded_again(clip: Clip, gain: float, clipped: bool) -> Clip:
+    heard = gain * aac.decode_packets(clip.packets)
+    if clipped:
+        heard[len(heard) // 2 :][:20] = 1.0
+    packets = aac.encode(heard)
+    again = aac.decode_packets(packets)
+    return Clip(packets, clip.spoken, true_peak(again), cells(again))
+
+
+@pytest.mark.parametrize(
+    "gain, clipped, said", [(0.5, False, "loudness"), (2.0, False, "loudness"), (1.0, True, "true peak")]
+)
+def test_a_cached_line_that_is_too_quiet_too_loud_or_clipped_is_refused(gain: float, clipped: bool, said: str) -> None:
+    speech, shelf = HummingSpeech(), Shelf()
+    [key] = render(LINES[:1], "low", speech, line_cache=shelf).line_keys
+    kept = LineAudio.from_bytes(shelf[key])
+    shelf[key] = LineAudio(*(encoded_again(clip, gain, clipped) for clip in (kept.first, kept.second))).to_bytes()
+    with pytest.raises(BadRender, match=said):
+        render(LINES[:1], "low", speech, line_cache=shelf)
+
+
+@pytest.mark.parametrize("text", ["I am 平静 now.", "Я спокоен and calm", "I am Ωmega calm"])
+def test_letters_that_a_voice_would_leave_out_are_refused_at_the_door(text: str) -> None:
+    with pytest.raises(Unspeakable, match="speak English"):
+        require_speakable(text)
+    assert normalise(text)
+
+
+@pytest.mark.parametrize("text", ["Café Zürich, naïve señor", "My ½ hour, 1º, ﬁne — it’s mine!"])
+def test_letters_with_marks_and_signs_are_no_other_script(text: str) -> None:
+    require_speakable(text)
 
 
 def test_an_engine_that_fails_fails_the_render() -> None:

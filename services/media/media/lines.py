@@ -17,6 +17,7 @@ _NOT_SPOKEN = re.compile(r"[<>\[\]{}|\\^~_`*#]+")
 _SPACE = re.compile(r"\s+")
 _PUNCTUATION = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "\u00a0": " "})
 _SPEAKABLE = re.compile(r"[A-Za-z0-9]")
+_LETTERS = frozenset({"Lu", "Ll", "Lt", "Lo"})
 _DROPPED_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "So", "Sk"})
 
 
@@ -37,3 +38,13 @@ def normalise(text: str) -> str:
     if len(text) > MAX_LINE_CHARACTERS:
         raise Unspeakable(f"This line has {len(text)} characters; {MAX_LINE_CHARACTERS} can be spoken.")
     return text
+
+
+def require_speakable(text: str) -> None:
+    """Raises Unspeakable for a line of which a voice would leave out words, or say none: the voices speak English.
+
+    Cheap, so that a door can ask. What is stored already is still spoken as far as it goes.
+    """
+    for char in unicodedata.normalize("NFKD", normalise(text)):
+        if unicodedata.category(char) in _LETTERS and not unicodedata.name(char, "").startswith("LATIN "):
+            raise Unspeakable(f"The voices speak English and cannot say “{char}”.")

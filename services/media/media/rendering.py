@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from media import aac, m4a
+from media.gate import ENDING, TAIL_FRAMES, require_pattern, require_sound_in_place
 from media.line_audio import (
     CEILING_DBTP,
     LEAD,
     PAUSE,
     REST,
     START,
-    TAIL,
     TARGET_LUFS,
     BadRender,
     LineAudio,
@@ -35,7 +35,6 @@ from media.studio import LineCache, Studio
 
 LOUDNESS_TOLERANCE_LU = 0.5
 _LEAD_FRAMES = LEAD // FRAME
-_TAIL_FRAMES = -(-(START + TAIL) // FRAME)
 _SPEAKING_PERCENT, _CHECKING_PERCENT = 95, 98
 
 Progress = Callable[[str, int], None]
@@ -102,7 +101,7 @@ _PAUSES: Mapping[str, int] = {
     "lead": LEAD,
     "betweenReads": PAUSE,
     "afterLine": REST,
-    "tail": _TAIL_FRAMES * FRAME - START,
+    "tail": ENDING,
 }
 
 
@@ -162,7 +161,7 @@ def _keys(texts: Sequence[str], voice: str, speech: Speech) -> tuple[str, ...]:
 
 
 def check(rendering: Rendering) -> None:
-    """Refuses a file that is silent, clipped, of the wrong loudness or length, or damaged. Raises BadRender."""
+    """Raises BadRender for a file that is silent, clipped, cut off, damaged, or of the wrong loudness or length."""
     try:
         contents = m4a.unwrap(rendering.m4a)
     except m4a.DamagedContainer as damage:
@@ -175,6 +174,9 @@ def check(rendering: Rendering) -> None:
     _expect("reads", len(rendering.segments), 2 * len(rendering.line_keys))
     edges = [0, *(edge for segment in rendering.segments for edge in (segment.start_ms, segment.end_ms))]
     _expect("edges of the reads in order", [*edges, rendering.duration_ms], sorted({*edges, rendering.duration_ms}))
+    spans = [(segment.start_ms, segment.end_ms) for segment in rendering.segments]
+    require_pattern(spans, rendering.samples)
+    require_sound_in_place(contents.packets, spans)
     if not abs(rendering.loudness_lufs - TARGET_LUFS) <= LOUDNESS_TOLERANCE_LU:
         raise BadRender("loudness in LUFS", rendering.loudness_lufs, f"{TARGET_LUFS} +- {LOUDNESS_TOLERANCE_LU}")
     if not rendering.true_peak_dbtp <= CEILING_DBTP:
@@ -217,7 +219,7 @@ def _join(lines: Sequence[LineAudio]) -> _Joined:
     joined.silence(_LEAD_FRAMES)
     for line in lines:
         joined.line(line)
-    joined.silence(_TAIL_FRAMES)
+    joined.silence(TAIL_FRAMES)
     joined.packets.append(aac.silent_packet())
     return joined
 
