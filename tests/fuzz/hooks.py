@@ -21,7 +21,7 @@ from common.web.text import utf16_length
 from embedded.running_product import call_control
 from embedded.webhook_signatures import revenuecat_headers, svix_headers
 from identity.schemas import LONGEST_STRUGGLE
-from media.lines import normalise
+from media.lines import require_speakable
 from media.speech import Unspeakable
 from tests.fuzz.wire import CLERK_WEBHOOK_SECRET, DATA, GRANT, PORT, USER, WEBHOOK_AUTHORIZATION, WEBHOOK_SECRET
 
@@ -108,7 +108,7 @@ def _speakable(line: Any) -> bool:
     if not isinstance(line, str):
         return True
     try:
-        normalise(line)
+        require_speakable(line)
     except Unspeakable:
         return False
     return True

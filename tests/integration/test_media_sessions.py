@@ -227,6 +227,7 @@ INVALID = {
     "lines no list": (draft(affirmations="I rest."), "affirmations"),
     "blank line": (draft(affirmations=["I rest.", " "]), "affirmations"),
     "line without words": (draft(affirmations=["I rest.", "☀️☀️"]), "affirmations"),
+    "line in another script": (draft(affirmations=["I rest.", "I am 平静."]), "affirmations"),
     "long line": (draft(affirmations=["word " * 81]), "affirmations"),
     "NUL in a line": (draft(affirmations=["I\0rest."]), "affirmations"),
     "too many lines": (draft(affirmations=["I rest."] * 61), "affirmations"),
@@ -243,6 +244,15 @@ async def test_a_body_that_makes_no_session_is_refused_by_field(pro: Media) -> N
         assert (answer.status, answer.json.get("code")) == (400, "VALIDATION_ERROR"), name
         assert list(answer.json["details"]["fieldErrors"]) == [field], name
     assert await pro.rows("SELECT 1 FROM media.session") == []
+
+
+async def test_every_line_that_cannot_be_said_is_named(pro: Media) -> None:
+    answer = await pro.api.post("/sessions", draft(affirmations=["I rest.", "🌙", "I am calm.", "Мир"]))
+    assert answer.json["details"]["lines"] == [1, 3]
+    assert [said.partition(":")[0] for said in answer.json["details"]["fieldErrors"]["affirmations"]] == [
+        "Line 2",
+        "Line 4",
+    ]
 
 
 async def test_a_body_that_is_no_object_is_a_400(pro: Media) -> None:

@@ -9,8 +9,9 @@ import pytest
 from common.web.client import HttpClient, Patience
 from embedded.speech import SpeechStandIn, hum
 from media.elevenlabs_speech import ElevenLabsSpeech
+from media.jobs import verdict_on
 from media.openai_speech import OpenAISpeech
-from media.provider_speech import ProviderSpeech
+from media.provider_speech import KeyRefused, ProviderSpeech
 from media.samples import RATE, Samples
 from media.speech import FIRST_TAKE, SECOND_TAKE, SpeechUnavailable, Take, Unspeakable
 
@@ -127,7 +128,8 @@ async def test_a_text_the_provider_refuses_is_unspeakable(speech: ProviderSpeech
 
 async def test_a_refused_key_is_not_tried_again(provider: SpeechStandIn, capsys: pytest.CaptureFixture[str]) -> None:
     async with OpenAISpeech(f"{provider.url}/v1", "sk-wrong", "tts-1") as engine:
-        with pytest.raises(SpeechUnavailable):
+        with pytest.raises(KeyRefused) as refusal:
             await read(engine)
+    assert verdict_on(refusal.value).final
     assert sum(provider.faults.calls.values()) == 1
     assert "sk-wrong" not in capsys.readouterr().out

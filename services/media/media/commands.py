@@ -15,8 +15,8 @@ from common.contracts.billing import SubscriptionChanged
 from common.db.uow import UnitOfWork
 from common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from common.observability import logger
+from media import lines as spoken
 from media.beds import frequency_for
-from media.lines import normalise
 from media.models import (
     CurationProfile,
     DiscardedAudio,
@@ -132,15 +132,20 @@ async def delete_session(uow: UnitOfWork, user_id: str, session_id: str) -> None
 
 
 def require_speakable(lines: Sequence[str]) -> None:
-    """Raises InvalidInput naming the first line no voice can say."""
-    for place, line in enumerate(lines):
-        try:
-            normalise(line)
-        except Unspeakable as refusal:
-            problem = f"Line {place + 1}: {refusal}"
-            raise InvalidInput(
-                problem, details={"formErrors": [], "fieldErrors": {"affirmations": [problem]}}
-            ) from None
+    """Raises InvalidInput naming every line the voices cannot say."""
+    problems = {place: problem for place, line in enumerate(lines) if (problem := _unspeakable(line))}
+    if problems:
+        said = [f"Line {place + 1}: {problem}" for place, problem in problems.items()]
+        details = {"formErrors": [], "fieldErrors": {"affirmations": said}, "lines": list(problems)}
+        raise InvalidInput(said[0], details=details)
+
+
+def _unspeakable(line: str) -> str | None:
+    try:
+        spoken.require_speakable(line)
+    except Unspeakable as refusal:
+        return str(refusal)
+    return None
 
 
 def _hash_of_request(draft: DraftSession) -> str:

@@ -219,7 +219,7 @@ def verdict_on(error: Exception) -> Verdict:
     if isinstance(error, StorageUnavailable):
         return Verdict("STORAGE_UNAVAILABLE", "The audio could not be stored.")
     if isinstance(error, SpeechUnavailable):
-        return Verdict("SPEECH_UNAVAILABLE", "The voice cannot be reached just now.")
+        return Verdict("SPEECH_UNAVAILABLE", "The voice cannot be reached just now.", final=error.final)
     if isinstance(error, BadRender):
         return Verdict("RENDER_FAILED", "The sound did not pass its checks.")
     return Verdict("RENDER_FAILED", "The audio could not be made.")

@@ -25,13 +25,21 @@ from media.samples import RATE, Samples, audible_span
 from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, SpeechUnavailable, Take, Unspeakable
 
 PROVIDER_RATE = 24_000
-PATIENCE = Patience(connect=3.0, read=20.0, total=45.0)
+PATIENCE = Patience(connect=3.0, read=15.0, total=20.0)
+READ_SECONDS = 25.0
+"""For one read with all its attempts: a worker that is told to stop waits for the reads in hand."""
 ATTEMPTS = 2
 """At a read whose sound cannot be what was asked for; failed calls are repeated by the client besides."""
 SHORTEST_WORD, LONGEST_WORD, LONGEST_PAUSE = 0.08, 2.0, 4.0
 """Seconds; a read outside of what its words can take is cut off, or is something else."""
 READS = Counter("media_provider_reads_total", "Reads by speech providers", ["provider", "outcome"])
 log = logger("media.speech")
+
+
+class KeyRefused(SpeechUnavailable):
+    """No attempt can succeed before an operator has seen to the provider's key."""
+
+    final = True
 
 
 class NoSpeech(SpeechUnavailable):
@@ -98,6 +106,13 @@ class ProviderSpeech(ABC):
 
     async def _read(self, text: str, voice: str, take: Take) -> Samples:
         asked = self.request(text, self.voice(voice), take)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await self._believable(text, asked)
+        except TimeoutError:
+            raise SpeechUnavailable(f"{self.name}: no speech within {READ_SECONDS:g} s") from None
+
+    async def _believable(self, text: str, asked: SpeechRequest) -> Samples:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 samples = await self._asked(text, asked)
@@ -128,6 +143,7 @@ class ProviderSpeech(ABC):
         READS.labels(self.name, str(answer.status)).inc()
         if answer.status in (401, 403):
             log.error("speech_key_refused", provider=self.name, status=answer.status, remedy="check its API key")
+            raise KeyRefused(f"{self.name}: the key is refused")
         if answer.status in (400, 422):
             raise Unspeakable("The voice does not take this line.")
         raise SpeechUnavailable(f"{self.name}: status {answer.status}")

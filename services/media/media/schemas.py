@@ -53,7 +53,7 @@ Words = Annotated[str, Field(min_length=1, examples=["I speak calmly and take my
 class DraftSession(WireModel):
     """The body of POST /sessions. The Home card sends no ``localDraftId`` and a goal tag in display form.
 
-    Each line needs words that an English voice can say.
+    Each line needs words that an English voice can say, and no letters of other scripts.
     """
 
     local_draft_id: Annotated[str, Field(pattern=UUID_SHAPE)] | None = None

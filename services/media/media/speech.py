@@ -34,7 +34,9 @@ class Unspeakable(ValueError):
 
 
 class SpeechUnavailable(Exception):
-    """The engine cannot be had now; a later attempt may succeed."""
+    """The engine cannot be had now; a later attempt may succeed unless this is ``final``."""
+
+    final = False
 
 
 @dataclass(frozen=True)
