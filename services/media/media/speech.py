@@ -99,8 +99,8 @@ TIMBRES: Mapping[str, Timbre] = {
     "nova": Timbre(),
     "shimmer": Timbre(tract=0.98, pitch_semitones=-0.8, melody=0.8, pace=0.94),
     "alloy": Timbre(tract=0.955, pitch_semitones=-1.4, melody=0.95),
-    "echo": Timbre(tract=0.925, pitch_semitones=-2.5, melody=1.0, pace=0.98),
-    "onyx": Timbre(tract=0.89, pitch_semitones=-3.6, melody=1.05, pace=0.97),
+    "echo": Timbre(tract=0.91, pitch_semitones=-2.0, melody=1.15, pace=0.98),
+    "onyx": Timbre(tract=0.87, pitch_semitones=-3.0, melody=1.0, pace=0.97),
     "fable": Timbre(tract=1.06, pitch_semitones=1.5, melody=1.1, pace=1.02),
 }
 
