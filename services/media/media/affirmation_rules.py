@@ -83,6 +83,15 @@ def validate(lines: Sequence[str], goal: str, struggle: str, count: int) -> list
     return broken
 
 
+def fits(line: str, beside: Sequence[str], goal: str, struggle: str) -> bool:
+    """Whether a line keeps the rules by itself and beside the others; only the goal's coverage is not looked at."""
+    if line_violations(line, goal, struggle):
+        return False
+    if opens_with_i_am(line) and sum(map(opens_with_i_am, beside)) >= MAX_I_AM:
+        return False
+    return all(shared_words(line, other) <= MAX_SHARED_WORDS for other in beside)
+
+
 def covered_lines(count: int) -> int:
     """How many of `count` lines must speak of the goal."""
     return ceil(round(KEYWORD_COVERAGE * count, 6))

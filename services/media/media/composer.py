@@ -12,16 +12,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, cycle, zip_longest
 
 from media.affirmation_rules import (
-    MAX_I_AM,
     MAX_LINES,
-    MAX_SHARED_WORDS,
     MIN_LINES,
     contains_keyword,
     covered_lines,
+    fits,
     keywords,
-    line_violations,
-    opens_with_i_am,
-    shared_words,
     validate,
 )
 from media.phrases import GOAL_LINES, OPEN_LINES, STRUGGLE_LINES, VALUE_LINES, Framework
@@ -108,15 +104,9 @@ class _Draft:
         for line in candidates:
             if len(self.lines) >= until:
                 return
-            if self._fits(line) and (not speaking_of_goal or contains_keyword(line, self.wanted)):
+            speaks = not speaking_of_goal or contains_keyword(line, self.wanted)
+            if speaks and fits(line, self.lines, self.goal, self.struggle):
                 self.lines.append(line)
-
-    def _fits(self, line: str) -> bool:
-        if line_violations(line, self.goal, self.struggle):
-            return False
-        if opens_with_i_am(line) and sum(map(opens_with_i_am, self.lines)) >= MAX_I_AM:
-            return False
-        return all(shared_words(line, other) <= MAX_SHARED_WORDS for other in self.lines)
 
     def _about(self, topics: Sequence[Topic], framework: Framework) -> Iterator[str]:
         """Every sentence for every topic, topics in turn; the framework's own first, what says a word twice last."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,20 @@ class KokoroSpeech:
         self._threads = threads
         self._loading = threading.Lock()
         self._session: Any = None
-        digest = hashlib.sha256((folder / MODEL).read_bytes())
-        for speaker in sorted(SPEAKERS.values()):
-            digest.update((folder / f"{speaker}.bin").read_bytes())
-        digest.update(repr(sorted(SPEAKERS.items())).encode())
-        self.version = f"82M+{digest.hexdigest()[:12]}+g2p.{hibari.__version__}"
         self._styles = {voice: self._style_of(speaker) for voice, speaker in SPEAKERS.items()}
         self._vocabulary: dict[str, int] = json.loads(
             (Path(hibari.__file__).parent / "assets" / "vocab.json").read_text(encoding="utf-8")
         )
         self._pronunciations: dict[bool, Any] = {}
+
+    @cached_property
+    def version(self) -> str:
+        """Read from the files when a line is first spoken: a process that renders nothing need not hold the model."""
+        digest = hashlib.sha256((self._folder / MODEL).read_bytes())
+        for speaker in sorted(SPEAKERS.values()):
+            digest.update((self._folder / f"{speaker}.bin").read_bytes())
+        digest.update(repr(sorted(SPEAKERS.items())).encode())
+        return f"82M+{digest.hexdigest()[:12]}+g2p.{hibari.__version__}"
 
     def voice(self, requested: str) -> str:
         known = requested.strip().lower()

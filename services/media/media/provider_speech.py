@@ -12,6 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,7 +78,7 @@ class ProviderSpeech(ABC):
         self._loop = None
         await self._http.__aexit__(kind, error, trace)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Of everything that shapes the sound: what is sent for a fixed text, without the key."""
         asked = [

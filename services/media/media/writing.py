@@ -14,15 +14,12 @@ from prometheus_client import Counter
 from common.observability import logger
 from media.affirmation_rules import (
     MAX_I_AM,
-    MAX_SHARED_WORDS,
     MAX_WORDS,
     MIN_WORDS,
     contains_keyword,
     covered_lines,
+    fits,
     keywords,
-    line_violations,
-    opens_with_i_am,
-    shared_words,
     validate,
 )
 from media.composer import compose, framework_for
@@ -135,11 +132,7 @@ def _fitting(lines: Sequence[str], kept: Sequence[str], brief: Brief) -> list[st
     """``kept`` and those of ``lines`` that break no rule beside them, in their order."""
     chosen = list(kept)
     for line in lines:
-        if line_violations(line, brief.goal, brief.struggle):
-            continue
-        if opens_with_i_am(line) and sum(map(opens_with_i_am, chosen)) >= MAX_I_AM:
-            continue
-        if all(shared_words(line, other) <= MAX_SHARED_WORDS for other in chosen):
+        if fits(line, chosen, brief.goal, brief.struggle):
             chosen.append(line)
     return chosen
 
