@@ -7,12 +7,10 @@ import pytest
 
 from billing.jobs import refresh_for_ever
 from billing.support import announce, explain, reconcile, replay
-from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
 from tests.support.billing import Billing, billing
 from tests.support.media import Media, media
 from tests.support.media import settings as media_settings
-from tests.support.schemas import differences
 
 
 @pytest.fixture
@@ -166,9 +164,3 @@ async def test_telling_again_shows_how_far_it_is_and_who_cannot_be_told(
     assert "2 users told so far, up to user_1" in shown
     assert "3 users told" in shown
     assert await announce(world.process(), "user_new") == 1
-
-
-async def test_an_empty_database_becomes_exactly_what_the_models_say(world: Billing) -> None:
-    again = [upgrade(world.database_url, world.service.metadata, world.service.migrations) for _ in range(3)]
-    assert await asyncio.gather(*again) == ["0003"] * 3
-    assert await differences(world.database_url, world.service.metadata) == []

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from billing.jobs import forget_old
 from billing.service import build
 from common.service import HttpServer
 from embedded.webhook_signatures import revenuecat_headers
@@ -212,15 +211,14 @@ async def test_a_service_that_accepts_any_sender_does_not_start() -> None:
 
 async def test_a_webhook_is_kept_as_it_came_for_the_set_time_and_not_longer(database_url: str) -> None:
     async with billing(database_url, revenuecat_raw_retention_days=30) as world:
-        kept = settings(revenuecat_raw_retention_days=30).raw_retention
         world.store.purchase("user_1")
         await world.hear_and_work()
         world.clock.forward(days=1)
         await world.post_webhook(event_body(id="younger", app_user_id="user_1"))
         world.clock.forward(days=29)
-        assert await forget_old(world.service.database, kept) == 0
+        assert await world.service.forgetting.once() == {}
         world.clock.forward(seconds=1)
-        assert await forget_old(world.service.database, kept) == 1
+        assert await world.service.forgetting.once() == {"webhook_event": 1}
         assert await world.rows("SELECT event_id FROM billing.mention") == [{"event_id": "younger"}]
         assert [row["id"] for row in await world.rows("SELECT id FROM billing.webhook_event")] == ["younger"]
         assert (await world.causes())[0] == ("pro", "active", "webhook")
@@ -230,7 +228,7 @@ async def test_much_that_is_old_goes_bit_by_bit(world: Billing) -> None:
     old = "INSERT INTO billing.webhook_event SELECT 'E' || n, 'RENEWAL', $1, $1, '' FROM generate_series(1, 2500) AS n"
     await world.rows(old, world.clock())
     world.clock.forward(days=91)
-    assert await forget_old(world.service.database, settings().raw_retention) == 2500
+    assert await world.service.forgetting.once() == {"webhook_event": 2500}
 
 
 async def test_what_is_logged_of_a_webhook_tells_nothing_about_the_person(

@@ -11,10 +11,8 @@ from pydantic import SecretStr
 
 from embedded.clerk_users import webhook_body
 from embedded.webhook_signatures import svix_headers
-from identity.commands import KEPT
-from identity.jobs import forget_for_ever
+from identity.retention import KEPT
 from tests.support.callers import ISSUER
-from tests.support.event_ledger import until
 from tests.support.identity import WEBHOOK_SECRET, Identity, identity, identity_and_clerk
 
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -173,14 +171,7 @@ async def test_what_was_kept_long_enough_is_forgotten(world: Identity) -> None:
     world.clock.forward(days=14)
     await world.tell("session.ended", {"id": "sess_2", "user_id": "user_1"})
     world.clock.forward(seconds=(KEPT - timedelta(days=14)).total_seconds() + 1)
-    forgetting = asyncio.create_task(forget_for_ever(world.service.database))
-
-    async def forgotten() -> bool:
-        return len(await world.rows("SELECT 1 FROM identity.webhook_seen")) == 1
-
-    await until(forgotten)
-    forgetting.cancel()
-    await asyncio.gather(forgetting, return_exceptions=True)
+    assert await world.service.forgetting.once() == {"webhook_seen": 2, "ended_session": 1}
     assert await world.rows("SELECT session_id FROM identity.ended_session") == [{"session_id": "sess_2"}]
 
 

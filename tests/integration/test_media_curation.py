@@ -1,12 +1,10 @@
 """What users do with sessions, and the cards that follow from it."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from media.listening import forget_old
 from tests.support.callers import Answer
 from tests.support.hand_clock import HandClock
 from tests.support.media import Media, media, settings
@@ -131,8 +129,7 @@ async def test_events_go_with_their_session_and_after_their_time(app: Media) -> 
     await listens(app, shared, "start")
     assert (await app.api.delete(f"/sessions/{own}")).status == 200
     assert await events(app) == 1
-    assert await forget_old(app.service.database, timedelta(days=1)) == 0
-    assert await forget_old(app.service.database, timedelta(0)) == 0
-    await app.rows("UPDATE media.listening_event SET occurred_at = occurred_at - interval '2 days'")
-    assert await forget_old(app.service.database, timedelta(days=1)) == 1
-    assert await events(app) == 0
+    await app.rows("UPDATE media.listening_event SET occurred_at = occurred_at - interval '400 days'")
+    assert await app.service.forgetting.once() == {}
+    await app.rows("UPDATE media.listening_event SET occurred_at = occurred_at - interval '1 second'")
+    assert await app.service.forgetting.once() == {"listening_event": 1}

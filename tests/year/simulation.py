@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from billing import support
-from billing.jobs import expire_due, forget_old
+from billing.jobs import expire_due
 from billing.pacing import RequestBudget
 from billing.refreshing import Refresher
 from billing.revenuecat import RevenueCatApi
@@ -125,7 +125,7 @@ class Year:
                 if heard or self._work_at <= self.clock() or day_end <= self.clock():
                     self._work_at = await self._work()
                 if day_end <= self.clock():
-                    await forget_old(self.world.service.database, timedelta(days=90))
+                    await self.world.service.forgetting.once()
                     await self._compare(final=day_end == self.end)
                     if (day_end - self.start).days % TOLD_EVERY == 0:
                         self._tell(f"{day_end:%F}: {self.report}")

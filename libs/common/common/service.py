@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import MetaData
 
 from common.db.engine import LOST, Database
+from common.db.retention import Forgetting, Retention
 from common.messaging.bus import Bus, Consumption
 from common.messaging.consumers import Subscription
 from common.messaging.outbox import Outbox, Relay
@@ -55,8 +56,13 @@ class Service:
     migrations: Path
     subscriptions: Sequence[Subscription] = ()
     loops: Mapping[str, Loop] = field(default_factory=dict)
+    retentions: Sequence[Retention] = ()
     resources: Sequence[AbstractAsyncContextManager[Any]] = ()
     """Opened before anything runs, closed in reverse order."""
+
+    @property
+    def forgetting(self) -> Forgetting:
+        return Forgetting(self.database, self.outbox.schema, self.retentions)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Service"]:
@@ -83,7 +89,8 @@ class Worker:
             consumption = await subscription.start(self._bus, service.database, service.outbox.schema)
             self._consumptions[subscription.queue] = consumption
         relay = Relay(service.outbox, service.database.direct_url, self._bus)
-        for name, loop in {"relay": relay.run, "measure_parked": self._measure_parked, **service.loops}.items():
+        own = {"relay": relay.run, "measure_parked": self._measure_parked, "forget": service.forgetting.run}
+        for name, loop in {**own, **service.loops}.items():
             self._tasks[name] = asyncio.create_task(self._supervise(name, loop), name=f"{service.name}.{name}")
         return self
 

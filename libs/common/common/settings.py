@@ -7,6 +7,7 @@ A service's ``settings.py`` subclasses :class:`Settings`. Each field ``some_name
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -77,6 +78,9 @@ class DatabaseSettings(Settings):
     database_pooler: Literal["none", "transaction"] = Field(
         "none", description="`transaction` switches statement caches off (PgBouncer, Supabase, Neon)"
     )
+    erased_user_retention_days: int = Field(
+        1095, ge=365, le=36500, description="how long a deleted user's id is known, so that nothing late revives them"
+    )
     rabbitmq_url: SecretStr | None = Field(None, description="amqp(s) URL of the broker")
     gateway_jwks_url: str | None = Field(None, description="where the gateway publishes its internal token keys")
     gateway_public_keys: str | None = Field(
@@ -88,6 +92,10 @@ class DatabaseSettings(Settings):
         if self.database_pooler == "transaction" and self.database_direct_url is None:
             raise ValueError("DATABASE_POOLER=transaction needs DATABASE_DIRECT_URL: locks and LISTEN fail in a pooler")
         return self
+
+    @property
+    def erased_user_retention(self) -> timedelta:
+        return timedelta(days=self.erased_user_retention_days)
 
     @property
     def direct_url(self) -> str:

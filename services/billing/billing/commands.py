@@ -5,7 +5,7 @@ Locks are taken in one order everywhere: customer, alias, refresh.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -312,13 +312,6 @@ async def announce_again(uow: UnitOfWork, customers: Iterable[Customer]) -> None
     known = {customer.user_id: customer for customer in customers if customer.sequence}
     erased = await tombstones.among(uow, list(known))
     uow.emit(*(customer.announced_again() for user_id, customer in known.items() if user_id not in erased))
-
-
-async def forget_old_webhooks(uow: UnitOfWork, kept: timedelta, limit: int = 1000) -> int:
-    """Removes webhooks received longer ago than ``kept``, ``limit`` at most; returns how many. History stays."""
-    old = select(col(WebhookEvent.id)).where(col(WebhookEvent.received_at) < uow.now - kept).limit(limit)
-    gone = delete(WebhookEvent).where(col(WebhookEvent.id).in_(old)).returning(col(WebhookEvent.id))
-    return len((await uow.session.scalars(gone)).all())
 
 
 async def ask_for_everybody(uow: UnitOfWork) -> int:

@@ -1,12 +1,11 @@
 """What billing's worker does all the time."""
 
 import asyncio
-from datetime import timedelta
 
 from prometheus_client import Gauge
 
 from billing import queries
-from billing.commands import forget_old_webhooks, let_time_pass
+from billing.commands import let_time_pass
 from billing.entitlement import Rules
 from billing.models import REFRESH_CHANNEL
 from billing.refreshing import Refresher
@@ -17,7 +16,6 @@ from common.db.wakeup import WakeUp
 
 TICK_SECONDS = 1.0
 MEASURE_SECONDS = 10.0
-FORGET_SECONDS = 3600.0
 READINGS_DUE = Gauge("billing_readings_due", "Customers waiting to be read at RevenueCat")
 READINGS_LATE = Gauge("billing_readings_oldest_seconds", "How long the first of them has been due")
 REMOVALS_WAITING = Gauge("billing_removals_waiting", "Deleted users whom RevenueCat still knows")
@@ -46,18 +44,6 @@ async def expire_for_ever(database: Database, rules: Rules) -> None:
 async def expire_due(database: Database, rules: Rules) -> int:
     """Everything time has changed until now; returns how many users it looked at."""
     return await until_none_is_left(database, lambda uow: let_time_pass(uow, rules))
-
-
-async def forget_for_ever(database: Database, kept: timedelta) -> None:
-    """Removes webhooks as they came once they have been kept for long enough."""
-    while True:
-        await forget_old(database, kept)
-        await asyncio.sleep(FORGET_SECONDS)
-
-
-async def forget_old(database: Database, kept: timedelta) -> int:
-    """All that is due; returns how many went."""
-    return await until_none_is_left(database, lambda uow: forget_old_webhooks(uow, kept))
 
 
 async def measure_for_ever(database: Database) -> None:

@@ -9,6 +9,7 @@ from billing.pacing import RequestBudget
 from billing.proof import WebhookProof
 from billing.refreshing import Refresher
 from billing.removing import SubscriberRemover
+from billing.retention import retentions
 from billing.revenuecat import RevenueCatApi
 from billing.settings import BillingSettings
 from common.auth import CallerVerifier
@@ -68,7 +69,7 @@ def build(
             "remove": partial(jobs.remove_for_ever, remover),
             "expire": partial(jobs.expire_for_ever, database, rules),
             "measure": partial(jobs.measure_for_ever, database),
-            "forget": partial(jobs.forget_for_ever, database, settings.raw_retention),
         },
+        retentions=retentions(settings.raw_retention, settings.erased_user_retention),
         resources=(http,),
     )

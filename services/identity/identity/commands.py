@@ -1,9 +1,8 @@
 """What identity does, each within the caller's transaction."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -23,16 +22,6 @@ from identity.models import (
     WebhookSeen,
 )
 from identity.preferences import PreferencesV3
-
-KEPT = timedelta(days=15)
-"""How long webhooks and ended sessions are remembered: longer than a webhook is repeated, or a token accepted."""
-_PRUNED_AT_ONCE = 5000
-_PRUNE = """
-    DELETE FROM identity.{table} WHERE {key} IN
-    (SELECT {key} FROM identity.{table} WHERE {time} < :before LIMIT :limit) RETURNING 1
-"""
-_PRUNE_WEBHOOKS = text(_PRUNE.format(table="webhook_seen", key="id", time="received_at"))
-_PRUNE_SESSIONS = text(_PRUNE.format(table="ended_session", key="session_id", time="recorded_at"))
 
 
 async def register_at_first_sight(uow: UnitOfWork, user_id: str, issuer: str | None) -> User:
@@ -103,13 +92,6 @@ async def end_session(uow: UnitOfWork, fact: SignedOut) -> bool:
     if await uow.session.scalar(row.returning(col(EndedSession.session_id))) is not None:
         uow.emit(session.ended())
     return True
-
-
-async def forget_the_past(uow: UnitOfWork) -> int:
-    """Removes some of what was kept long enough; returns how many rows."""
-    bounds = {"before": uow.now - KEPT, "limit": _PRUNED_AT_ONCE}
-    removed = [await uow.session.execute(statement, bounds) for statement in (_PRUNE_WEBHOOKS, _PRUNE_SESSIONS)]
-    return sum(len(rows.all()) for rows in removed)
 
 
 async def replace_values(uow: UnitOfWork, user_id: str, chosen: Sequence[ChosenValue]) -> int:

@@ -23,7 +23,6 @@ BETWEEN_CALLS = 0.2
 LONGEST_PAUSE = 300.0
 POLL_SECONDS = 5.0
 MEASURE_SECONDS = 10.0
-PRUNE_SECONDS = 3600.0
 OPEN_DELETIONS = Gauge("identity_deletions_open", "Deletions of accounts that are not complete")
 OLDEST_DELETION = Gauge("identity_deletions_oldest_seconds", "How long the oldest of them has been going on")
 LOOKUPS_GIVEN_UP = Counter("identity_lookups_given_up_total", "Users the provider was asked about in vain", ["reason"])
@@ -83,16 +82,6 @@ class ProviderWork:
             elif not await postpone_lookup(uow, work, error.retry_after):
                 LOOKUPS_GIVEN_UP.labels("failed").inc()
         log.warning("provider_failed", user_id=work.user_id, problem=error.problem, attempts=work.attempts)
-
-
-async def forget_for_ever(database: Database) -> None:
-    """Removes webhooks and ended sessions that were kept long enough."""
-    while True:
-        while True:
-            async with database.transaction() as uow:
-                if not await commands.forget_the_past(uow):
-                    break
-        await asyncio.sleep(PRUNE_SECONDS)
 
 
 async def measure_for_ever(database: Database) -> None:

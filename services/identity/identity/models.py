@@ -200,7 +200,7 @@ class EndedSession(Base, table=True):
 
 
 class Tombstone(Base, table=True):
-    """A user who was deleted. It stays for good: whatever tells of them later is late."""
+    """A user who was deleted. It stays for years: whatever tells of them later is late."""
 
     __tablename__ = "tombstone"
 

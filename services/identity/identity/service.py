@@ -16,6 +16,7 @@ from identity import account, api, consumers, internal, jobs, webhooks
 from identity.clerk import ClerkApi, IdentityProvider
 from identity.exporting import Exporters
 from identity.models import Base
+from identity.retention import retentions
 from identity.settings import IdentitySettings
 from identity.subscriptions import BRIEFLY, Subscriptions
 
@@ -51,6 +52,7 @@ def build(settings: IdentitySettings, *, clock: Clock = utc_now, verifier: Calle
         migrations=Path(__file__).parent / "migrations",
         subscriptions=(consumers.deletions,),
         loops=_loops(database, provider),
+        retentions=retentions(settings.erased_user_retention),
         resources=(clerk_http, billing_http, exporters),
     )
 
@@ -63,10 +65,7 @@ def _provider(settings: IdentitySettings, http: HttpClient) -> IdentityProvider 
 
 
 def _loops(database: Database, provider: IdentityProvider | None) -> Mapping[str, Loop]:
-    loops: dict[str, Loop] = {
-        "forget": partial(jobs.forget_for_ever, database),
-        "measure": partial(jobs.measure_for_ever, database),
-    }
+    loops: dict[str, Loop] = {"measure": partial(jobs.measure_for_ever, database)}
     if provider is not None:
         loops["provider"] = jobs.ProviderWork(database, provider).run
     return loops

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -247,13 +247,6 @@ async def note_listening(
     uow.session.add(
         ListeningEvent(user_id=user_id, session_id=session.id, kind=kind, details=details, occurred_at=uow.now)
     )
-
-
-async def forget_old_listening(uow: UnitOfWork, kept: timedelta, limit: int = 1000) -> int:
-    """Removes what was done longer ago than ``kept``, ``limit`` rows at most; returns how many."""
-    old = select(col(ListeningEvent.id)).where(col(ListeningEvent.occurred_at) < uow.now - kept).limit(limit)
-    gone = delete(ListeningEvent).where(col(ListeningEvent.id).in_(old)).returning(col(ListeningEvent.id))
-    return len((await uow.session.scalars(gone)).all())
 
 
 async def tune_curation(uow: UnitOfWork, user_id: str, said: dict[str, str]) -> None:

@@ -114,6 +114,7 @@ class Job(Base, table=True):
         Index("ix_job_turn", "turn_at", "id", postgresql_where=text("status IN ('pending', 'processing')")),
         Index("ix_job_open_user_id", "user_id", postgresql_where=text("status IN ('pending', 'processing')")),
         Index("ix_job_session_id_created_at", "session_id", "created_at"),
+        Index("ix_job_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -233,7 +234,7 @@ class DailyUse(Base, table=True):
     __tablename__ = "daily_use"
 
     user_id: str = Field(primary_key=True)
-    day: Any = Field(sa_column=Column(Date, primary_key=True))
+    day: Any = Field(sa_column=Column(Date, primary_key=True, index=True))
     starts: int = 0
     creations: int = 0
 
@@ -244,7 +245,7 @@ class SessionStart(Base, table=True):
     __tablename__ = "session_start"
 
     user_id: str = Field(primary_key=True)
-    day: Any = Field(sa_column=Column(Date, primary_key=True))
+    day: Any = Field(sa_column=Column(Date, primary_key=True, index=True))
     session_id: str = Field(primary_key=True)
     started_at: datetime = moment()
 

@@ -1,7 +1,6 @@
 """Media's whole wiring."""
 
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from common.auth import CallerVerifier
@@ -12,7 +11,7 @@ from common.messaging.outbox import Outbox
 from common.service import Service
 from common.web.app import create_app
 from common.web.client import HttpClient, Patience
-from media import authoring, listening
+from media import authoring
 from media.api import router
 from media.consumers import entitlements, users
 from media.delivery import audio_urls
@@ -25,6 +24,7 @@ from media.plans import Plans
 from media.playback import Playback
 from media.provider_speech import ProviderSpeech
 from media.removals import Removals
+from media.retention import retentions
 from media.settings import MediaSettings
 from media.speech import Speech
 from media.storage import S3Storage
@@ -84,9 +84,9 @@ def build(
         loops={
             "render": renderer.run,
             "removals": Removals(database, storage).run,
-            "forget": partial(listening.forget_for_ever, database, kept),
             "sweeping": Sweeper(database, storage).run,
         },
+        retentions=retentions(kept, settings.erased_user_retention),
         resources=[storage, model_http, moderation_http, *_to_open(speech, fallback)],
     )
 

@@ -58,7 +58,7 @@ def inbox_table(metadata: MetaData) -> Table:
 
 
 def erased_user_table(metadata: MetaData) -> Table:
-    """Whose account was deleted: kept when everything else is gone, so that nothing late brings a person back."""
+    """Whose account was deleted: kept long after everything else is gone, so that nothing late brings a person back."""
     return Table(
         "erased_user",
         metadata,

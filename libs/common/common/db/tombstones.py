@@ -1,4 +1,4 @@
-"""Who was deleted, known for ever: no late message, webhook, job or request makes rows for that person again.
+"""Who was deleted, known for years: no late message, webhook, job or request makes rows for that person again.
 
 Whoever is about to write for a user asks first. Asking holds a shared lock until the transaction ends, deleting takes
 the same lock alone, so of two transactions at once one sees the other's work. Lock and look are one function of the

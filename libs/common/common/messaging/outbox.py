@@ -36,20 +36,11 @@ _MEASURE = """
     SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)
     FROM {schema}.outbox WHERE published_at IS NULL
 """
-_PURGE_INBOX = """
-    DELETE FROM {schema}.inbox WHERE (consumer, message_id) IN
-    (SELECT consumer, message_id FROM {schema}.inbox WHERE handled_at < now() - interval '30 days' LIMIT 5000)
-"""
-"""No bus keeps a message that long but a parked one, and what is parked was never handled."""
 _KEEPALIVE = """
     SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
     set_config('tcp_keepalives_count', '3', false)
 """
 """A leader that vanished without a word loses its lock within half a minute instead of two hours."""
-_PURGE = """
-    DELETE FROM {schema}.outbox WHERE id IN
-    (SELECT id FROM {schema}.outbox WHERE published_at < now() - interval '7 days' LIMIT 5000)
-"""
 
 
 class Outbox:
@@ -124,14 +115,14 @@ class Relay:
 
     async def _publish_while_leading(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
         loop = asyncio.get_running_loop()
-        tended = 0.0
+        measured = 0.0
         while True:
             self._wake.clear()
             await self._mark(session)
             fetched = await self._fetch(session, loop.time())
-            if loop.time() - tended > 10 * self._poll:
-                tended = loop.time()
-                await self._tend(session)
+            if loop.time() - measured > 10 * self._poll:
+                measured = loop.time()
+                await self._measure(session)
             if fetched == 0 or len(self._in_flight) >= self._window // 2:
                 with contextlib.suppress(TimeoutError):
                     # not wait_for: on Python 3.11 it can swallow a cancellation that meets the wake-up
@@ -197,12 +188,10 @@ class Relay:
             self._in_flight.difference_update(done)
         OUTBOX_PUBLISHED.labels(self._schema).inc(len(done))
 
-    async def _tend(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _measure(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
         pending, age = await session.fetchrow(_MEASURE.format(schema=self._schema)) or (0, 0)
         OUTBOX_PENDING.labels(self._schema).set(pending)
         OUTBOX_AGE.labels(self._schema).set(float(age))
-        await session.execute(_PURGE.format(schema=self._schema))
-        await session.execute(_PURGE_INBOX.format(schema=self._schema))
 
     async def _abandon(self) -> None:
         """Forgets the window. What was published and not marked goes out again; consumers do not mind."""

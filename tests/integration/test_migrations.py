@@ -1,0 +1,94 @@
+"""Every schema's migrations against a real database: from nothing, from each past revision with rows, and back."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from billing.service import build as build_billing
+from common.db.migrations import upgrade
+from common.service import Service
+from identity.service import build as build_identity
+from media.service import build as build_media
+from tests.support import billing, identity, media
+from tests.support.callers import FixedCallers
+from tests.support.schemas import differences, downgrade, fill, revisions, rows
+
+SERVICES: dict[str, Callable[[str], Service]] = {
+    "identity": lambda url: build_identity(identity.settings(url), verifier=FixedCallers()),
+    "billing": lambda url: build_billing(billing.settings(url), verifier=FixedCallers()),
+    "media": lambda url: build_media(media.settings(url), verifier=FixedCallers()),
+}
+MIGRATIONS = {name: revisions(Path(f"services/{name}/{name}/migrations")) for name in SERVICES}
+PAST = [(name, revision) for name, known in MIGRATIONS.items() for revision in known[:-1]]
+every_service = pytest.mark.parametrize("name", SERVICES)
+
+
+@every_service
+async def test_every_replica_may_migrate_at_once_and_again(name: str, database_url: str) -> None:
+    service, newest = SERVICES[name](database_url), MIGRATIONS[name][-1]
+    at_once = [upgrade(database_url, service.metadata, service.migrations) for _ in range(4)]
+    assert await asyncio.gather(*at_once) == [newest] * 4
+    assert await upgrade(database_url, service.metadata, service.migrations) == newest
+    assert await differences(database_url, service.metadata) == []
+
+
+@pytest.mark.parametrize("name,revision", PAST)
+async def test_a_past_revision_with_rows_in_it_becomes_what_the_models_say_and_keeps_them(
+    name: str, revision: str, database_url: str, tmp_path: Path
+) -> None:
+    service = SERVICES[name](database_url)
+    for migration in sorted(service.migrations.glob("*.py")):
+        if migration.name[:4] <= revision:
+            shutil.copy(migration, tmp_path)
+    assert await upgrade(database_url, service.metadata, tmp_path) == revision
+    before = await fill(database_url, name)
+    assert len(before) >= 5
+    assert await upgrade(database_url, service.metadata, service.migrations) == MIGRATIONS[name][-1]
+    assert await differences(database_url, service.metadata) == []
+    for table, row in before.items():
+        [now] = await rows(database_url, f'SELECT to_jsonb(t)::text AS row FROM {name}."{table}" AS t')
+        assert row.items() <= json.loads(now["row"]).items(), table
+
+
+@every_service
+async def test_a_revision_can_be_taken_back_and_made_again(name: str, database_url: str) -> None:
+    service = SERVICES[name](database_url)
+    await upgrade(database_url, service.metadata, service.migrations)
+    await fill(database_url, name)
+    await downgrade(database_url, service.metadata, service.migrations, MIGRATIONS[name][0])
+    [revision] = await rows(database_url, f"SELECT version_num FROM {name}.alembic_version")
+    assert revision["version_num"] == MIGRATIONS[name][0]
+    await upgrade(database_url, service.metadata, service.migrations)
+    assert await differences(database_url, service.metadata) == []
+
+
+@pytest.mark.parametrize(
+    "name,change,found",
+    [
+        ("identity", 'ALTER TABLE identity."user" DROP COLUMN email', "add_column"),
+        ("billing", "DROP TABLE billing.change", "add_table"),
+        ("media", "DROP INDEX media.uq_job_open_session_id", "add_index"),
+    ],
+)
+async def test_what_the_models_say_and_the_database_lacks_is_noticed(
+    name: str, change: str, found: str, database_url: str
+) -> None:
+    service = SERVICES[name](database_url)
+    await upgrade(database_url, service.metadata, service.migrations)
+    await rows(database_url, change)
+    noticed: list[Any] = await differences(database_url, service.metadata)
+    assert found in {difference[0] for difference in noticed}
+
+
+async def test_every_installation_gets_a_key_of_its_own_for_play_grants(database_url: str) -> None:
+    service = SERVICES["media"](database_url)
+    await upgrade(database_url, service.metadata, service.migrations)
+    await upgrade(database_url, service.metadata, service.migrations)
+    [key] = await rows(database_url, "SELECT secret FROM media.grant_key")
+    Fernet(key["secret"])
