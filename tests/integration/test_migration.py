@@ -5,7 +5,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from embedded.clerk import ClerkStandIn
 from media.commands import hash_of_lines
 from migration import commands
 from migration.accounts import UNOWNED
@@ -175,6 +176,65 @@ async def test_ids_are_mapped_to_accounts_and_ownerless_sessions_are_nobodys(
     (user,) = await target.rows('SELECT id, issuer, email FROM identity."user"')
     assert user == {"id": "user_jo", "issuer": "https://clerk.example.test", "email": "jo@mail.test"}
     assert (await target.run("verify", file)).returncode == 0, "verify knows the mapping of the run"
+
+
+@pytest.fixture
+async def clerk() -> AsyncIterator[ClerkStandIn]:
+    async with ClerkStandIn() as running:
+        running.sign_up("user_jo", "jo@mail.test")
+        yield running
+
+
+def at(clerk: ClerkStandIn) -> dict[str, str]:
+    return {"CLERK_API_URL": clerk.url, "CLERK_SECRET_KEY": clerk.secret_key}
+
+
+async def test_addresses_become_the_accounts_that_have_verified_them(
+    target: Target, file: Path, tmp_path: Path, report: Path, clerk: ClerkStandIn
+) -> None:
+    make(file)
+    for old_id, email in (
+        ("default-user-id", "default-user-id@example.com"),
+        ("old-ann", "Ann@mail.test"),
+        ("old-claimed", "claimed@mail.test"),
+        ("old-nobody", "nobody@mail.test"),
+    ):
+        insert(file, "User", id=old_id, email=email)
+    clerk.sign_up("user_ann", "ann@mail.test")
+    claiming = clerk.sign_up("user_claiming", "claimed@mail.test")
+    claiming["email_addresses"][0]["verification"] = {"status": "unverified", "strategy": "email_code"}
+    mapping = tmp_path / "users.csv"
+    mapping.write_text("default-user-id,jo@mail.test\n")
+    clerk.faults.fail_next("rate_limited", retry_after=0)
+
+    ended = await target.run("run", file, "--users", mapping, "--match-addresses", "--report", report, **at(clerk))
+
+    assert ended.returncode == 0, ended.stderr
+    ids = [row["id"] for row in await target.rows('SELECT id FROM identity."user" ORDER BY id')]
+    assert ids == ["old-claimed", "old-nobody", "user_ann", "user_jo"]
+    assert certificate(report)["accounts"]["mapped"] == 2
+    assert certificate(report)["accounts"]["rowsWhoseAddressIsNoAccount"] == [3, 4]
+    assert "mail.test" not in ended.stdout + ended.stderr + report.read_text()
+    assert (await target.run("verify", file)).returncode == 0
+
+
+async def test_nothing_is_moved_while_an_address_leads_nowhere(
+    target: Target, file: Path, tmp_path: Path, clerk: ClerkStandIn
+) -> None:
+    make(file)
+    insert(file, "User", id="default-user-id")
+    mapping = tmp_path / "users.csv"
+    mapping.write_text("default-user-id,typo@mail.test\n")
+
+    for variables, reason in (
+        (at(clerk), "verified by no account"),
+        (at(clerk) | {"CLERK_SECRET_KEY": "sk_test_wrong"}, "check CLERK_SECRET_KEY"),
+        (at(clerk) | {"CLERK_API_URL": "http://127.0.0.1:9"}, "could not be asked"),
+        ({}, "set CLERK_SECRET_KEY"),
+    ):
+        ended = await target.run("run", file, "--users", mapping, **variables)
+        assert (ended.returncode, reason in ended.stderr) == (2, True), ended.stderr
+    assert await target.value('SELECT count(*) FROM identity."user"') == 0
 
 
 async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_archive(

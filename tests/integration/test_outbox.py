@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
 from common.contracts.identity import UserChanged
 from common.db.engine import Database
@@ -253,23 +252,3 @@ async def test_an_event_too_large_to_be_read_again_undoes_its_transaction(databa
     with pytest.raises(ValueError, match="over"):
         await emit(database, huge)
     assert await count(database, "outbox") == 0
-
-
-async def test_old_rows_are_removed_and_unpublished_ones_never(database: Database) -> None:
-    await emit(database, change("user_old", 1), change("user_waiting", 1))
-    async with database.engine.begin() as session:
-        aged = "created_at = now() - interval '40 days'"
-        await session.execute(text(f"UPDATE ledger.outbox SET {aged}"))
-        published = "published_at = now() - interval '8 days' WHERE subject = 'user_old'"
-        await session.execute(text(f"UPDATE ledger.outbox SET {published}"))
-        inbox = "INSERT INTO ledger.inbox VALUES ('q', gen_random_uuid(), now() - make_interval(days => :age))"
-        await session.execute(text(inbox), [{"age": 31}, {"age": 29}])
-    bus = WatchedBus()
-    bus.failing = {"user_waiting"}
-
-    async def removed() -> bool:
-        return await count(database, "outbox") == 1 and await count(database, "inbox") == 1
-
-    async with running(relay_of(database, bus)):
-        await until(removed)
-    assert await count(database, "outbox WHERE subject = 'user_waiting'") == 1

@@ -178,6 +178,7 @@ class ClerkStandIn(LocalServer):
         app.router.add_get(JWKS_PATH, self._jwks)
         app.router.add_get("/v1/jwks", self._backend_jwks)
         app.router.add_get(SUPABASE_PATH + JWKS_PATH, self._supabase_jwks)
+        app.router.add_get("/v1/users", self._list_users)
         app.router.add_get("/v1/users/{id}", self._get_user)
         app.router.add_delete("/v1/users/{id}", self._delete_user)
         return app
@@ -191,6 +192,14 @@ class ClerkStandIn(LocalServer):
 
     async def _backend_jwks(self, request: web.Request) -> web.Response:
         return self._refusal(request) or await self._jwks(request)
+
+    async def _list_users(self, request: web.Request) -> web.Response:
+        """Filtered by ``email_address`` (may be given several times); pages by ``limit`` and ``offset``."""
+        if refusal := self._refusal(request):
+            return refusal
+        users = self.users.of_addresses(request.query.getall("email_address", []))
+        limit, offset = int(request.query.get("limit", "10")), int(request.query.get("offset", "0"))
+        return web.json_response(users[offset : offset + limit])
 
     async def _get_user(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request):

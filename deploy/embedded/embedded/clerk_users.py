@@ -1,7 +1,7 @@
 """The users the Clerk stand-in knows, in the form its Backend API and its webhooks show them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,11 @@ class ClerkUsers:
 
     def get(self, user_id: str) -> dict[str, Any] | None:
         return self._users.get(user_id)
+
+    def of_addresses(self, addresses: Collection[str]) -> list[dict[str, Any]]:
+        """The users who have one of the addresses, verified or not; everybody when none is named."""
+        wanted = {address.lower() for address in addresses}
+        return [user for user in self._users.values() if not wanted or wanted & _addresses(user)]
 
     def create(self, user_id: str, email: str | None) -> dict[str, Any]:
         """A new user with one verified address, ``<name>@example.com`` by default."""
@@ -109,6 +114,10 @@ def webhook_body(event: str, data: Mapping[str, Any], instance_id: str, now: dat
         "type": event,
     }
     return json.dumps(envelope, separators=(",", ":"), ensure_ascii=False)
+
+
+def _addresses(user: Mapping[str, Any]) -> set[str]:
+    return {one["email_address"].lower() for one in user["email_addresses"]}
 
 
 def _one_address(email: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from media.storage import StorageUnavailable
 from migration import commands
 from migration.accounts import BadMapping
 from migration.certificate import page
+from migration.clerk_accounts import ClerkUnusable
 from migration.commands import NotReady, Options
 from migration.postgres import AlreadyRunning
 from migration.progress import Progress
@@ -35,7 +36,7 @@ def main() -> int:
     progress = Progress()
     try:
         return _carry_out(arguments, progress)
-    except (NotADatabase, BadMapping, NotReady, NoSuchRun) as error:
+    except (NotADatabase, BadMapping, ClerkUnusable, NotReady, NoSuchRun) as error:
         return _refuse(error)
     except AlreadyRunning:
         return _refuse("another migration is running on this database")
@@ -58,6 +59,7 @@ def _carry_out(arguments: argparse.Namespace, progress: Progress) -> int:
         storage=getattr(arguments, "storage", None),
         users=getattr(arguments, "users", None),
         issuer=getattr(arguments, "issuer", None),
+        match_addresses=getattr(arguments, "match_addresses", False),
         dry=getattr(arguments, "dry_run", False),
     )
     if options.users is not None and not options.users.is_file():
@@ -121,7 +123,15 @@ def _add_report(command: argparse.ArgumentParser) -> None:
 def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--storage", type=Path, metavar="DIR", help="folder of the prototype's audio files")
     command.add_argument(
-        "--users", type=Path, metavar="CSV", help="lines of `old id,account id`; an empty old id for ownerless sessions"
+        "--users",
+        type=Path,
+        metavar="CSV",
+        help="lines of `old id,account id or address`; an empty old id for ownerless sessions",
+    )
+    command.add_argument(
+        "--match-addresses",
+        action="store_true",
+        help="give every other user without an account's id the account at Clerk that has verified their address",
     )
     command.add_argument(
         "--issuer", metavar="URL", help="the identity provider of the accounts (default: as the gateway's settings say)"

@@ -1,6 +1,7 @@
 """Whose account each of the prototype's user ids becomes: as it is, unless a mapping names another.
 
-The mapping is a CSV file of `old id,account id`. An empty old id stands for users' sessions that lost their owner.
+The mapping is a CSV file of `old id,account id`; in place of the account's id may stand an address that its user has
+verified. An empty old id stands for users' sessions that lost their owner.
 """
 
 import csv
@@ -27,6 +28,8 @@ class Accounts:
     issuer: str = LEGACY_ISSUER
     leading: frozenset[str] = frozenset()
     """Old ids whose row is their account's, where several become one account."""
+    unmatched: tuple[int, ...] = ()
+    """Rows of users whose address was looked for and is nobody's account, or more than one's."""
 
     def of(self, old_id: str) -> str:
         return self.mapping.get(old_id, old_id)

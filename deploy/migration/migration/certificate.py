@@ -56,7 +56,12 @@ def describe_accounts(accounts: Accounts, source: Source) -> dict[str, Any]:
     if users is not None:
         query = "SELECT count(*) FROM User WHERE id NOT LIKE ? ESCAPE '!'"
         (left,) = source.connection.execute(query, (CLERK_IDS.replace("_", "!_") + "%",)).fetchone()
-    return {"mapped": len(accounts.mapping), "idsThatAreNoAccounts": left, "issuer": accounts.issuer}
+    return {
+        "mapped": len(accounts.mapping),
+        "idsThatAreNoAccounts": left,
+        "issuer": accounts.issuer,
+        "rowsWhoseAddressIsNoAccount": list(accounts.unmatched),
+    }
 
 
 def certify(

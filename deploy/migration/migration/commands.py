@@ -11,12 +11,13 @@ from typing import Any
 
 from common.clock import utc_now
 from migration import archive, postgres, runs
-from migration.accounts import LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
+from migration.accounts import CLERK_IDS, LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
 from migration.audio import AudioMover, Store, prove_files
 from migration.audio_files import AudioFolder
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
+from migration.clerk_accounts import accounts_of
 from migration.findings import Findings, judge
-from migration.homes import HOMES, Context
+from migration.homes import HOMES, Context, is_placeholder
 from migration.moving import Mover, Run
 from migration.postgres import Schemas
 from migration.progress import Progress
@@ -39,6 +40,7 @@ class Options:
     storage: Path | None = None
     users: Path | None = None
     issuer: str | None = None
+    match_addresses: bool = False
     dry: bool = False
 
 
@@ -63,7 +65,7 @@ def inspect(options: Options, progress: Progress) -> dict[str, Any]:
 async def run(options: Options, progress: Progress) -> dict[str, Any]:
     """Moves the file, looks at both ends, and certifies what it saw."""
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
-        accounts = _accounts(options, source)
+        accounts = await _accounts(options, source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)
             findings = judge(source, progress, await _deleted(source, schemas, accounts))
@@ -168,13 +170,33 @@ async def _prove_audio(schemas: Schemas, progress: Progress) -> dict[str, Any]:
         return await prove_files(schemas, store, progress)
 
 
-def _accounts(options: Options, source: Source) -> Accounts:
+async def _accounts(options: Options, source: Source, progress: Progress) -> Accounts:
     mapping = read_mapping(options.users) if options.users else {}
     present = _user_ids(source, mapping)
     for old_id in mapping:
         if old_id and old_id not in present:
             raise BadMapping(f"{options.users and options.users.name}: one of the old ids is no user of this file")
-    return Accounts(mapping, options.issuer or _issuer_of_environment(), leading_ids(mapping, present))
+    named = {old_id: account for old_id, account in mapping.items() if "@" in account}
+    own = _own_addresses(source, mapping) if options.match_addresses else {}
+    wanted = named | {old_id: address for old_id, (_, address) in own.items()}
+    mapping |= (found := await accounts_of(wanted, progress)) if wanted else {}
+    if missing := named.keys() - found.keys() if wanted else ():
+        raise BadMapping(f"{len(missing)} of the addresses are verified by no account, or by more than one")
+    unmatched = tuple(row for old_id, (row, _) in own.items() if old_id not in mapping)
+    issuer = options.issuer or _issuer_of_environment()
+    return Accounts(mapping, issuer, leading_ids(mapping, _user_ids(source, mapping)), unmatched)
+
+
+def _own_addresses(source: Source, mapping: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+    """Row and address of each user whose id is no account's and is not mapped, by old id."""
+    if "User" not in source.tables:
+        return {}
+    users = "SELECT rowid, id, email FROM User WHERE typeof(id) = 'text' AND typeof(email) = 'text' ORDER BY rowid"
+    return {
+        old_id: (row, email)
+        for row, old_id, email in source.connection.execute(users)
+        if not (old_id.startswith(CLERK_IDS) or old_id in mapping or is_placeholder(email, old_id))
+    }
 
 
 async def _deleted(source: Source, schemas: Schemas, accounts: Accounts) -> list[str]:
