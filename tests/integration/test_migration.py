@@ -21,6 +21,7 @@ from migration.accounts import UNOWNED
 from migration.commands import Options
 from migration.progress import Progress, Told
 from tests.support import legacy_files
+from tests.support.erasure import tables_naming
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
 from tests.support.legacy_schema import GENERATIONS
 from tests.support.migration import Target, certificate, prepare, source_rows
@@ -502,6 +503,42 @@ async def test_who_was_deleted_here_does_not_come_back_anywhere(target: Target, 
                   'legacy."User"', 'legacy."Session"', 'legacy."SessionAffirmation"'):  # fmt: skip
         assert await target.value(f"SELECT count(*) FROM {table}") == 1, table
     assert await target.value("SELECT count(*) FROM legacy.quarantine") == 0
+
+
+async def test_an_account_that_is_deleted_later_leaves_the_archive_too(
+    target: Target, file: Path, report: Path, database_url: str
+) -> None:
+    fill(file)
+    gone = source_rows(file, "User")[-1]["id"]
+    for odd in (b"bytes", "b\0ad"):
+        insert(file, "UserValue", userId=gone, valueId=odd)
+    sessions = [row["id"] for row in source_rows(file, "Session") if row["ownerUserId"] == gone]
+    assert sessions
+    assert (await target.run("run", file)).returncode == 0
+    assert await target.value("SELECT count(*) FROM legacy.quarantine") == 2
+    assert (await target.run("forget")).returncode == 0
+    assert await target.value('SELECT count(*) FROM legacy."User"') == len(source_rows(file, "User")), "nobody yet"
+
+    for statement in (
+        "INSERT INTO identity.tombstone VALUES ($1, now())",
+        'DELETE FROM identity."user" WHERE id = $1',
+        "DELETE FROM media.session WHERE owner_user_id = $1",
+        "DELETE FROM media.curation_profile WHERE user_id = $1",
+        "DELETE FROM media.listening_event WHERE user_id = $1",
+        "DELETE FROM media.daily_use WHERE user_id = $1",
+        "DELETE FROM billing.refresh WHERE user_id = $1",
+    ):
+        await target.execute(statement, gone)
+    ended = await target.run("forget", "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    assert await tables_naming(database_url, "legacy", [gone, *sessions], kept=("run",)) == set()
+    removed = certificate(report)["removed"]
+    assert (removed["User"], removed["Session"], removed["quarantine"]) == (1, len(sessions), 2)
+    for table in ("User", "Session", "UserPath", "Job", "AudioAsset"):
+        left = await target.value(f'SELECT count(*) FROM legacy."{table}"')
+        assert 0 < left == len(source_rows(file, table)) - removed.get(table, 0), table
+    assert (await target.run("verify", file)).returncode == 0
 
 
 class Meanwhile(Progress):

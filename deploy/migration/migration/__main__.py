@@ -1,4 +1,4 @@
-"""``python -m migration inspect | run | verify | rollback``."""
+"""``python -m migration inspect | run | verify | rollback | forget``."""
 
 import argparse
 import asyncio
@@ -54,6 +54,8 @@ def main() -> int:
 def _carry_out(arguments: argparse.Namespace, progress: Progress) -> int:
     if arguments.command == "rollback":
         return _report(arguments, asyncio.run(commands.rollback(arguments.run, progress)))
+    if arguments.command == "forget":
+        return _report(arguments, asyncio.run(commands.forget(progress)))
     options = Options(
         file=arguments.file,
         storage=getattr(arguments, "storage", None),
@@ -111,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     back = commands_.add_parser("rollback", help=text, description=text)
     back.add_argument("run", type=int, metavar="RUN", help="the run's number, as its certificate says it")
     _add_report(back)
+    text = "take users whose accounts were deleted since out of the archive; run it daily for as long as there is one"
+    _add_report(commands_.add_parser("forget", help=text, description=text))
     return root
 
 

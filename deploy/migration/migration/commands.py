@@ -17,6 +17,7 @@ from migration.audio_files import AudioFolder
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
 from migration.clerk_accounts import accounts_of
 from migration.findings import Findings, judge
+from migration.forgetting import Forgetting
 from migration.homes import HOMES, Context, is_placeholder
 from migration.moving import Mover, Run
 from migration.postgres import Schemas
@@ -125,6 +126,17 @@ async def rollback(run_id: int, progress: Progress) -> dict[str, Any]:
         if not await archive.exists(schemas.legacy):
             raise NotReady("nothing has been moved here yet")
         return await undo(schemas, run_id, progress)
+
+
+async def forget(progress: Progress) -> dict[str, Any]:
+    """Takes users whose accounts were deleted out of the archive."""
+    async with postgres.opened(Databases()) as schemas:
+        rules = await runs.latest_rules(schemas.legacy) if await archive.exists(schemas.legacy) else None
+        if rules is None:
+            raise NotReady("nothing has been moved here yet")
+        gone = await postgres.all_erased(schemas)
+        removed = await Forgetting(schemas.legacy, Accounts(rules[0], rules[1]), gone, progress).forget()
+        return {"command": "forget", "finishedAt": utc_now().isoformat(), "removed": removed}
 
 
 async def _certify(

@@ -13,7 +13,7 @@ from media import curation
 from media.schemas import ListeningEventRequest
 from migration.first_look import looks_clean
 from migration.jsonb import object_as_jsonb
-from migration.legacy_tables import Reference
+from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.progress import Progress
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults
@@ -25,6 +25,7 @@ LONGEST_KEY = 2000
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
 JUDGED = "EXISTS (SELECT 1 FROM temp.finding f WHERE f.tbl = '{table}' AND f.rid = {row}.rowid)"
 _MAKE = "CREATE TEMP TABLE finding (tbl TEXT, rid INTEGER, reason TEXT, col TEXT, PRIMARY KEY (tbl, rid)) WITHOUT ROWID"
+_MAKE_GONE = "CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID"
 _NOTE = "INSERT OR IGNORE INTO temp.finding VALUES (?, ?, ?, ?)"
 
 
@@ -108,6 +109,7 @@ class Findings:
 def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Findings:
     """Looks at every value of every known table. ``deleted``: ids of users whose accounts were deleted since."""
     source.connection.execute(_MAKE)
+    source.connection.execute(_MAKE_GONE)
     if "User" in source.tables:
         note = "INSERT OR IGNORE INTO temp.finding SELECT 'User', rowid, ?, 'id' FROM User WHERE id = ?"
         source.connection.executemany(note, [(DELETED, one) for one in deleted])
@@ -118,6 +120,7 @@ def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Fi
                 done += rows_seen
                 told(done, total)
             _look_among_rows(source, table)
+        _follow_deleted_uses(source)
     return Findings(source)
 
 
@@ -147,9 +150,7 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     legacy, name = table.legacy, quoted(table.name)
     key = quoted(legacy.key)
     _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
-    for reference in legacy.references:
-        if reference.column in table.columns and reference.table in source.tables:
-            _follow_deleted(source, table, reference)
+    _look_for_deleted(source, table)
     for columns in filter(None, ((legacy.key,), legacy.unique)):
         if set(columns) <= set(table.columns) and not _declared_unique(source, table.name, columns):
             listed = ", ".join(map(quoted, columns))
@@ -163,6 +164,15 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     for reference in legacy.references:
         if reference.column in table.columns:
             _look_for_parents(source, table, reference)
+
+
+def _look_for_deleted(source: Source, table: PresentTable) -> None:
+    for reference in table.legacy.references:
+        if reference.column in table.columns and reference.table in source.tables:
+            _follow_deleted(source, table, reference)
+    for mention in table.legacy.mentions:
+        if mention.column in table.columns and mention.table in source.tables:
+            _follow_mention(source, table, mention)
 
 
 def _look_at_objects(source: Source, table: PresentTable, column: str) -> None:
@@ -187,12 +197,40 @@ def _follow_deleted(source: Source, table: PresentTable, reference: Reference) -
     """Whatever refers to a deleted account's row is that account's too, and whatever else is wrong with it, it goes."""
     parent = f"SELECT 1 FROM {quoted(reference.table)} p WHERE p.{quoted(reference.parent_key)}"
     gone = JUDGED.format(table=reference.table, row="p").replace(")", f" AND f.reason = '{DELETED}')")
-    theirs = f"EXISTS ({parent} = t.{quoted(reference.column)} AND {gone})"
-    forget = (
-        f"DELETE FROM temp.finding WHERE tbl = ? AND rid IN (SELECT t.rowid FROM {quoted(table.name)} t WHERE {theirs})"
-    )
-    source.connection.execute(forget, (table.name,))
-    _note(source, table, DELETED, reference.column, theirs)
+    _is_theirs(source, table, reference.column, f"EXISTS ({parent} = t.{quoted(reference.column)} AND {gone})")
+
+
+def _follow_mention(source: Source, table: PresentTable, mention: Mention) -> None:
+    """The same where nothing but its text says whose a row is."""
+    key = quoted(source.tables[mention.table].legacy.key)
+    rows = f"SELECT p.{key} FROM temp.finding f JOIN {quoted(mention.table)} p ON p.rowid = f.rid"
+    query = f"{rows} WHERE f.tbl = ? AND f.reason = ?"
+    gone = source.connection.execute(query, (mention.table, DELETED)).fetchall()
+    column = f"t.{quoted(mention.column)}"
+    source.connection.executemany("INSERT OR IGNORE INTO temp.gone VALUES (?)", gone)
+    named = f"{column} = g.id OR instr({column}, json_quote(g.id)) > 0"
+    if gone:
+        _is_theirs(source, table, mention.column, f"EXISTS (SELECT 1 FROM temp.gone g WHERE {named})")
+
+
+def _follow_deleted_uses(source: Source) -> None:
+    """An asset that nobody's but deleted accounts' rows use is theirs as well."""
+    assets = source.tables.get("AudioAsset")
+    uses = [
+        f"SELECT u.{quoted(column)} AS id, f.reason IS NOT NULL AS gone FROM {quoted(name)} u"
+        f" LEFT JOIN temp.finding f ON f.tbl = '{name}' AND f.rid = u.rowid AND f.reason = '{DELETED}'"
+        for name, column in ASSET_USES
+        if name in source.tables and column in source.tables[name].columns
+    ]
+    if assets is not None and uses:
+        only = f"SELECT id FROM ({' UNION ALL '.join(uses)}) GROUP BY id HAVING min(gone)"
+        _is_theirs(source, assets, assets.legacy.key, f"t.{quoted(assets.legacy.key)} IN ({only})")
+
+
+def _is_theirs(source: Source, table: PresentTable, column: str, condition: str) -> None:
+    rows = f"SELECT t.rowid FROM {quoted(table.name)} t WHERE {condition}"
+    source.connection.execute(f"DELETE FROM temp.finding WHERE tbl = ? AND rid IN ({rows})", (table.name,))
+    _note(source, table, DELETED, column, condition)
 
 
 def _look_for_parents(source: Source, table: PresentTable, reference: Reference) -> None:

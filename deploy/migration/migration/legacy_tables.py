@@ -28,6 +28,14 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """A text column in which a row of another table may be named, alone or within JSON; nothing holds it to that."""
+
+    column: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegacyTable:
     name: str
     key: str
@@ -35,19 +43,22 @@ class LegacyTable:
     references: tuple[Reference, ...] = ()
     unique: tuple[str, ...] = ()
     """Columns that only one row may have together, because the table that takes them knows rows by them."""
+    mentions: tuple[Mention, ...] = ()
 
     def column(self, name: str) -> LegacyColumn:
         return next(column for column in self.columns if column.name == name)
 
 
-def _table(name: str, columns: str, references: str = "", unique: str = "") -> LegacyTable:
+def _table(name: str, columns: str, references: str = "", unique: str = "", mentions: str = "") -> LegacyTable:
     """``columns``: `name`, `name:kind`, a ``?`` where NULL is allowed; text when no kind is given; the key first.
 
     ``references``: `column>Table.key`, with a ``?`` where the prototype set the column to NULL when its parent went.
+    ``mentions``: `column>Table`.
     """
     read = tuple(_column(word) for word in columns.split())
     keys = tuple(_reference(word) for word in references.split())
-    return LegacyTable(name, read[0].name, read, keys, tuple(unique.split()))
+    named = tuple(Mention(*word.split(">")) for word in mentions.split())
+    return LegacyTable(name, read[0].name, read, keys, tuple(unique.split()), named)
 
 
 def _column(word: str) -> LegacyColumn:
@@ -112,6 +123,7 @@ TABLES: tuple[LegacyTable, ...] = (
         "Job",
         "id type status payload result? error? attempts:int startedAt:at? finishedAt:at? sessionId? userId?"
         " createdAt:at updatedAt:at",
+        mentions="userId>User sessionId>Session payload>Session result>Session",
     ),
     _table(
         "AdminUser",
@@ -121,6 +133,7 @@ TABLES: tuple[LegacyTable, ...] = (
         "AuditLog",
         "id adminUserId action resourceType resourceId? details? ipAddress? userAgent? createdAt:at",
         "adminUserId>AdminUser.id",
+        mentions="resourceId>User resourceId>Session details>User details>Session",
     ),
     _table("AISourcePromptTemplate", "id name description? currentVersion:int createdAt:at updatedAt:at"),
     _table(
@@ -131,5 +144,8 @@ TABLES: tuple[LegacyTable, ...] = (
     ),
 )
 """Parents before those that refer to them."""
+
+ASSET_USES = (("SessionAudio", "mergedAudioAssetId"), ("SessionAudioAsset", "audioAssetId"))
+"""Tables and columns that refer to an AudioAsset: it belongs to whom these rows do."""
 
 BY_NAME = {table.name: table for table in TABLES}
