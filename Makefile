@@ -6,7 +6,7 @@ SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz voices lint contracts lock environment broker
+.PHONY: help run test year attacks fuzz voices backup restore lint contracts lock environment broker
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,12 @@ fuzz: environment ## plays the running product against its published API for som
 
 year: environment ## a year of 500 people's subscriptions, with faults; SEED="1..3 7" for several years
 	@$(BIN)/python -m tests.year --seed $(SEED) $(ARGS)
+
+backup: environment ## writes a backup of BACKUP_DATABASE_URL to ./backups; ARGS="FOLDER --keep 14"
+	@$(BIN)/python -m backup create $(ARGS)
+
+restore: environment ## restores a backup into the empty RESTORE_DATABASE_URL; ARGS="backups/2026-11-26T03-00-00Z"
+	@$(BIN)/python -m backup restore $(ARGS)
 
 voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro
 	@$(PYTHON) deploy/setup/voices.py
