@@ -6,7 +6,7 @@ SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz voices backup restore lint contracts lock environment broker
+.PHONY: help run test year attacks fuzz voices backup restore lint contracts lock environment broker pooler
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,7 +15,7 @@ help: ## show this list
 run: environment ## the whole product on 127.0.0.1:8787, data in ./.data; Ctrl-C stops it
 	@exec $(BIN)/python -m embedded $(ARGS)
 
-test: environment broker ## every test, against real PostgreSQL, S3 and RabbitMQ
+test: environment broker pooler ## every test, against real PostgreSQL, S3 and RabbitMQ
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 attacks: environment broker ## the tests of every known attack on tokens and their carriage, and the table of them
@@ -54,3 +54,6 @@ environment:
 
 broker:
 	@$(PYTHON) deploy/setup/rabbitmq.py
+
+pooler:
+	@$(PYTHON) deploy/setup/pgbouncer.py

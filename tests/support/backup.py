@@ -24,10 +24,11 @@ async def create(url: str, place: Path, *arguments: str) -> Path:
     return Path(ended.stdout.strip())
 
 
-async def restore(url: str, folder: Path, bucket: Mapping[str, str] | None = None) -> Ended:
-    """Into the database of the URL; the bucket is looked into when its settings are given."""
-    options = () if bucket else ("--without-objects",)
-    return await backup("restore", folder, *options, RESTORE_DATABASE_URL=url, **(bucket or {}))
+async def restore(url: str, folder: Path, variables: Mapping[str, str] | None = None) -> Ended:
+    """Into the database of the URL; the bucket is looked into when the variables name one."""
+    given = dict(variables or {})
+    options = () if "AWS_S3_BUCKET_NAME" in given else ("--without-objects",)
+    return await backup("restore", folder, *options, RESTORE_DATABASE_URL=url, **given)
 
 
 async def execute(url: str, *statements: str) -> None:
