@@ -20,6 +20,7 @@ from common.contracts.identity import SessionEnded
 from common.messaging.envelope import Envelope
 from common.messaging.rabbit import RabbitBus
 from common.observability import current_trace
+from embedded.clerk_users import webhook_body
 from embedded.journey import Journey
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
@@ -33,6 +34,7 @@ from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.schemas import rows
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+LEAVING = "user_2leavingForGood0000000000"
 PROJECTED = ("billing.customer", "media.entitlement")
 VHOST = f"journey-{secrets.token_hex(4)}"
 
@@ -82,6 +84,7 @@ async def test_people_go_on_from_a_backup_when_database_and_broker_are_lost(
     """What was bought after the backup is RevenueCat's to say; what media had not heard of before it is billing's."""
     await buy(deployment, "user_faithful", seen_at="/me/entitlement")
     await ask(deployment, "user_late", "POST", "/me/subscription/sync")
+    await ask(deployment, LEAVING, "GET", "/me")
     await deployment.stop("media worker")
     await buy(deployment, "user_unheard")
     await until(lambda: published(deployment, "user_unheard"))
@@ -89,16 +92,11 @@ async def test_people_go_on_from_a_backup_when_database_and_broker_are_lost(
         folder = await create(deployment.database_url, tmp_path)
     for user in ("user_late", "user_new"):
         await buy(deployment, user)
-    await deployment.stop_all()
-    await rabbitmq.delete_vhost(VHOST)
+    await say_deleted(deployment)
+    await lose_and_restore(deployment, postgres, rabbitmq, folder)
 
-    await rabbitmq.create_vhost(VHOST)
-    url = await new_database(postgres, deployment.database)
-    with timed("restore"):
-        ended = await restore(url, folder, {**deployment.environment, **deployment.role_passwords})
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    with timed("start"):
-        await deployment.start_all()
+    assert not await is_gone(deployment)
+    await say_deleted(deployment)
     lost = {"user_late": "/me/subscription", "user_unheard": "/me/entitlement", "user_new": "/me/subscription"}
     assert [await plan(deployment, user, path) for user, path in lost.items()] == ["free"] * 3
 
@@ -113,6 +111,20 @@ async def test_people_go_on_from_a_backup_when_database_and_broker_are_lost(
         await command(media, deployment, "audit-storage")
     with timed("first journey"):
         await Journey(deployment.url, deployment, tell=print).play("user_settler")
+
+
+async def lose_and_restore(
+    deployment: Deployment, postgres: PrivatePostgres, rabbitmq: PrivateRabbitMQ, folder: Path
+) -> None:
+    await deployment.stop_all()
+    await rabbitmq.delete_vhost(VHOST)
+    await rabbitmq.create_vhost(VHOST)
+    url = await new_database(postgres, deployment.database)
+    with timed("restore"):
+        ended = await restore(url, folder, {**deployment.environment, **deployment.role_passwords})
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    with timed("start"):
+        await deployment.start_all()
 
 
 async def command(main: Callable[[], int], deployment: Deployment, *arguments: str) -> None:
@@ -149,6 +161,18 @@ async def becomes(deployment: Deployment, user: str, path: str, due: str) -> Non
         return await plan(deployment, user, path) == due
 
     await until(is_due)
+
+
+async def say_deleted(deployment: Deployment) -> None:
+    """Clerk's webhook, or a replay of it."""
+    clerk = deployment.clerk
+    body = webhook_body("user.deleted", {"id": LEAVING, "deleted": True}, clerk.instance_id, utc_now()).encode()
+    assert (await clerk.webhooks.send_once("msg_2deleted", "user.deleted", body)).status == 200
+    await until(lambda: is_gone(deployment))
+
+
+async def is_gone(deployment: Deployment) -> bool:
+    return not await rows(deployment.database_url, 'SELECT 1 FROM identity."user" WHERE id = $1', LEAVING)
 
 
 async def published(deployment: Deployment, subject: str) -> bool:

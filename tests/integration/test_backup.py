@@ -256,6 +256,7 @@ async def test_only_the_newest_are_kept(source: str, tmp_path: Path) -> None:
     folder = await tool.create(source, tmp_path, "--keep", "2")
     assert backups(tmp_path) == [tmp_path / "2026-01-03T00-00-00Z", folder]
     assert (tmp_path / "my-notes").exists()
+    assert age_of_newest(tmp_path) is not None
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ class BackupSettings(Settings):
 
     model_config = read_as("backup")
     service: ClassVar[str] = "backup"
+    described_in: ClassVar[str] = "docs/backups.md"
 
     database_url: DatabaseUrl = Field(description="direct URL of a role that may read every schema")
     aws_s3_bucket_name: str | None = Field(None, description="the bucket of the audio; only its name is noted")
@@ -22,6 +23,7 @@ class RestoreSettings(Settings):
 
     model_config = read_as("restore")
     service: ClassVar[str] = "restore"
+    described_in: ClassVar[str] = "docs/backups.md"
 
     database_url: DatabaseUrl = Field(description="direct URL of the owner of an empty database, who may make roles")
     identity_database_password: SecretStr = Field(description="the password that the role `identity` gets")

@@ -90,6 +90,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True)
     service: ClassVar[str]
+    described_in: ClassVar[str] = ".env.example"
 
     entrain_env: Literal["production", "development"] = Field(
         "production", description="`development` reads `.env`; it never relaxes authentication by itself"
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             for line in explain(error, cls.model_fields):
                 print(f"{cls.service}: {line}", file=sys.stderr)
-            print(f"{cls.service}: every setting is described in .env.example", file=sys.stderr)
+            print(f"{cls.service}: every setting is described in {cls.described_in}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_SETTINGS) from None
 
 
