@@ -34,7 +34,7 @@ def main() -> int:
     try:
         return _carry_out(arguments, progress)
     except KeyboardInterrupt:
-        progress.say("stopped; nothing half made was left as a backup")
+        progress.say("stopped: a backup half made is removed, a database half restored is to be dropped")
     except (CannotBackUp, CannotRestore, NotABackup, NoClient) as error:
         print(f"backup: {error}", file=sys.stderr)
         return REFUSED
