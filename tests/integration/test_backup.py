@@ -20,6 +20,7 @@ from backup.snapshot import objects_named, opened
 from common.progress import Progress
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres, find_binaries
+from embedded.processes import free_ports
 from tests.support import backup as tool
 from tests.support.migration import SCHEMAS, prepare
 from tests.support.servers import run
@@ -142,6 +143,27 @@ async def test_a_role_that_may_only_read_can_back_up(source: str, tmp_path: Path
     address, _ = without_password(source)
     folder = await tool.create(address.replace("//postgres@", "//reader:reads-only@"), tmp_path)
     assert manifest.damaged(folder, manifest.read(folder)) == []
+
+
+async def test_an_owner_who_is_no_superuser_can_restore(made: Path, tmp_path: Path) -> None:
+    """As on a hosted server that has never seen these roles."""
+    server, (port,) = PrivatePostgres(), free_ports(1)
+    await server.start(tmp_path, port, durable=False)
+    try:
+        await tool.execute(
+            server.url(),
+            "CREATE ROLE owner LOGIN CREATEDB CREATEROLE PASSWORD 'owns'",
+            "CREATE DATABASE app OWNER owner",
+        )
+        ended = await tool.restore(server.url("app", "owner", "owns"), made)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        session = await asyncpg.connect(server.url("app", "media", tool.PASSWORDS["MEDIA_DATABASE_PASSWORD"]))
+        assert await session.fetchval("SELECT count(*) FROM media.session") == 2
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await session.fetchval('SELECT count(*) FROM identity."user"')
+        await session.close()
+    finally:
+        await server.stop()
 
 
 async def test_restoring_into_a_database_that_holds_something_is_refused(source: str, made: Path) -> None:
