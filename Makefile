@@ -6,7 +6,7 @@ SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz voices lint contracts lock environment broker
+.PHONY: help run test year attacks fuzz voices backup restore lint contracts lock environment broker pooler
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,7 +15,7 @@ help: ## show this list
 run: environment ## the whole product on 127.0.0.1:8787, data in ./.data; Ctrl-C stops it
 	@exec $(BIN)/python -m embedded $(ARGS)
 
-test: environment broker ## every test, against real PostgreSQL, S3 and RabbitMQ
+test: environment broker pooler ## every test, against real PostgreSQL, S3 and RabbitMQ
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 attacks: environment broker ## the tests of every known attack on tokens and their carriage, and the table of them
@@ -26,6 +26,12 @@ fuzz: environment ## plays the running product against its published API for som
 
 year: environment ## a year of 500 people's subscriptions, with faults; SEED="1..3 7" for several years
 	@$(BIN)/python -m tests.year --seed $(SEED) $(ARGS)
+
+backup: environment ## writes a backup of BACKUP_DATABASE_URL to ./backups; ARGS="FOLDER --keep 14"
+	@$(BIN)/python -m backup create $(ARGS)
+
+restore: environment ## restores a backup into the empty RESTORE_DATABASE_URL; ARGS="backups/2026-11-26T03-00-00Z"
+	@$(BIN)/python -m backup restore $(ARGS)
 
 voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro
 	@$(PYTHON) deploy/setup/voices.py
@@ -48,3 +54,6 @@ environment:
 
 broker:
 	@$(PYTHON) deploy/setup/rabbitmq.py
+
+pooler:
+	@$(PYTHON) deploy/setup/pgbouncer.py

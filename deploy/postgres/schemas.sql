@@ -9,12 +9,16 @@ DO $$ BEGIN CREATE ROLE billing; EXCEPTION WHEN duplicate_object THEN NULL; END 
 DO $$ BEGIN CREATE ROLE media; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 DO $$ BEGIN CREATE ROLE legacy; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 
-ALTER ROLE identity WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'identity_password';
-ALTER ROLE billing WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'billing_password';
-ALTER ROLE media WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'media_password';
-ALTER ROLE legacy WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'legacy_password';
+ALTER ROLE identity WITH LOGIN NOCREATEDB NOCREATEROLE PASSWORD :'identity_password';
+ALTER ROLE billing WITH LOGIN NOCREATEDB NOCREATEROLE PASSWORD :'billing_password';
+ALTER ROLE media WITH LOGIN NOCREATEDB NOCREATEROLE PASSWORD :'media_password';
+ALTER ROLE legacy WITH LOGIN NOCREATEDB NOCREATEROLE PASSWORD :'legacy_password';
 
--- A managed database's owner is no superuser: it must be a member of a role to make a schema in its name.
+-- Only a superuser may say NOSUPERUSER, and a managed database's owner is none: it can but look.
+DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolsuper AND rolname IN ('identity', 'billing', 'media', 'legacy')) THEN
+RAISE EXCEPTION 'the role of a service is a superuser: ALTER ROLE … NOSUPERUSER'; END IF; END $$;
+
+-- It must be a member of a role to make a schema in its name.
 DO $$ BEGIN EXECUTE format('GRANT identity, billing, media, legacy TO %I', current_user);
 EXCEPTION WHEN invalid_grant_operation THEN NULL; END $$;
 

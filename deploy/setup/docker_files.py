@@ -28,7 +28,7 @@ def check_compose() -> int:
     """0 when the compose file is right. Secrets it demands from `.env` are stood in for: only the file is on trial."""
     demanded = re.findall(r"\$\{(\w+):?\?", COMPOSE_FILE.read_text())
     given = dict.fromkeys(demanded, "stand-in") | os.environ
-    command = [compose_program(), "--file", str(COMPOSE_FILE), "config", "--quiet"]
+    command = [compose_program(), "--file", str(COMPOSE_FILE), "--profile", "*", "config", "--quiet"]
     return report("docker-compose.yml", command, given)
 
 

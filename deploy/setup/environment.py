@@ -78,7 +78,8 @@ def only_one() -> Iterator[None]:
 def workspace_members() -> list[Path]:
     """The folders of the workspace's packages, common first."""
     services = sorted((REPOSITORY / "services").glob("*/"))
-    return [REPOSITORY / "libs/common", *services, REPOSITORY / "deploy/embedded", REPOSITORY / "deploy/migration"]
+    guests = [REPOSITORY / "deploy" / name for name in ("backup", "embedded", "migration")]
+    return [REPOSITORY / "libs/common", *services, *guests]
 
 
 def fingerprint(members: list[Path]) -> str:

@@ -17,7 +17,7 @@ from debian import SetupFailed, run_quietly
 from progress import give_up, step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SERVICES = ("gateway", "identity", "billing", "media")
+IMAGES = ("gateway", "identity", "billing", "media", "backup")
 SETTINGS = "[tool.uv]\n"
 
 
@@ -43,8 +43,8 @@ def renew(repository: Path, upgrade: list[str] | None) -> None:
         uv(repository, "lock", *(["--upgrade"] if upgrade == [] else moved))
     with step("writing the lists"):
         export(repository, "requirements.lock", "--all-packages")
-        for service in SERVICES:
-            export(repository, f"deploy/requirements/{service}.txt", "--package", f"entrain-{service}", "--no-dev")
+        for image in IMAGES:
+            export(repository, f"deploy/requirements/{image}.txt", "--package", f"entrain-{image}", "--no-dev")
 
 
 def remember(repository: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,12 @@ from tests.support.billing import (
     settings,
 )
 from tests.support.callers import FixedCallers
+from tests.support.servers import both_ways
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[Billing]:
-    async with billing(database_url) as running:
+async def world(way: dict[str, Any]) -> AsyncIterator[Billing]:
+    async with billing(**way) as running:
         yield running
 
 
@@ -37,6 +39,7 @@ async def test_every_known_body_is_stored_byte_by_byte(world: Billing) -> None:
     assert len(stored) == len(WEBHOOK_BODIES) == 31
 
 
+@both_ways
 async def test_the_people_a_body_names_are_read(world: Billing) -> None:
     for path in WEBHOOK_BODIES:
         event = json.loads(path.read_bytes())["event"]
@@ -51,6 +54,7 @@ async def test_the_people_a_body_names_are_read(world: Billing) -> None:
         assert asked == {one for one in mentioned if not one.startswith("$RCAnonymousID:")}, path.name
 
 
+@both_ways
 async def test_the_same_event_many_times_at_once_is_stored_once(world: Billing) -> None:
     body = event_body(app_user_id="user_1")
     answers = await asyncio.gather(*(world.post_webhook(body) for _ in range(20)))
@@ -59,6 +63,7 @@ async def test_the_same_event_many_times_at_once_is_stored_once(world: Billing) 
     assert [await world.count(table) for table in ("webhook_event", "mention", "refresh")] == [1, 1, 1]
 
 
+@both_ways
 async def test_many_events_about_a_person_make_one_reading(world: Billing) -> None:
     for number in range(10):
         await world.post_webhook(event_body(id=f"E{number}", app_user_id="user_1", aliases=["user_1"]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.support.identity import identity
 from tests.support.schemas import rows
+from tests.support.servers import both_ways
 
 WIRE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -86,8 +87,9 @@ async def test_a_rank_sent_is_kept_and_decides_the_order(database_url: str) -> N
     assert shown(answer) == [("c", 1), ("b", 2), ("e", 2), ("a", 3), ("d", None)]
 
 
-async def test_a_new_set_replaces_the_old_one_and_an_empty_one_clears(database_url: str) -> None:
-    async with identity(database_url) as api:
+@both_ways
+async def test_a_new_set_replaces_the_old_one_and_an_empty_one_clears(way: dict[str, Any]) -> None:
+    async with identity(**way) as api:
         await api.post("/me/values", choice("joy", "peace"))
         await api.post("/me/values", choice("wisdom"))
         replaced = await api.get("/me/values")
@@ -98,8 +100,9 @@ async def test_a_new_set_replaces_the_old_one_and_an_empty_one_clears(database_u
     assert empty.json == {"values": []}
 
 
-async def test_sets_sent_at_once_never_mix(database_url: str) -> None:
-    async with identity(database_url) as api:
+@both_ways
+async def test_sets_sent_at_once_never_mix(way: dict[str, Any]) -> None:
+    async with identity(**way) as api:
         await api.get("/me")
         sets = [choice(*(f"{letter}{number}" for number in range(5))) for letter in "abcdefgh"]
         answers = await asyncio.gather(*(api.post("/me/values", one) for one in sets))

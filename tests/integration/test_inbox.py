@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,11 +16,14 @@ from common.messaging.consumers import Subscription
 from common.messaging.envelope import Envelope
 from common.observability import current_trace
 from tests.support.event_ledger import QUEUE, SCHEMA, change, count, effects, ledger, record, recorder
+from tests.support.servers import both_ways
+
+pytestmark = both_ways
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with ledger(database_url) as opened:
+async def database(database_url: str, way: dict[str, Any]) -> AsyncIterator[Database]:
+    async with ledger(database_url, way=way) as opened:
         yield opened
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -11,6 +12,7 @@ from cryptography.fernet import Fernet
 from tests.support.callers import Answer
 from tests.support.hand_clock import HandClock
 from tests.support.media import PUBLIC_URL, Media, draft, media, settings
+from tests.support.servers import both_ways
 
 UNLIMITED = 9007199254740991
 PLAY = f"{PUBLIC_URL}/play/"
@@ -22,9 +24,9 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-async def two(database_url: str, clock: HandClock) -> AsyncIterator[list[Media]]:
+async def two(way: dict[str, Any], clock: HandClock) -> AsyncIterator[list[Media]]:
     """Two processes, free users listen to the catalogue."""
-    async with media(settings(database_url), clock=clock, processes=2) as running:
+    async with media(settings(**way), clock=clock, processes=2) as running:
         yield running
 
 
@@ -49,6 +51,7 @@ async def remaining(service: Media, user: str = "user_1") -> int:
     return int(entitlement["remainingFreeGenerationsToday"])
 
 
+@both_ways
 async def test_of_forty_parallel_starts_of_different_sessions_exactly_two_succeed(two: list[Media]) -> None:
     sessions = [await two[0].session() for _ in range(40)]
     starts = [two[place % 2].api.post(f"/sessions/{session}/start") for place, session in enumerate(sessions)]
@@ -168,6 +171,7 @@ async def play_url(service: Media, session: str) -> str:
     return str(bundle["affirmationsMergedUrl"])
 
 
+@both_ways
 async def test_playing_counts_once_whatever_a_player_asks_first(two: list[Media]) -> None:
     url = await play_url(two[0], await two[0].session())
     asked = [("HEAD", None), ("GET", {"Range": "bytes=0-1"}), ("GET", {"Range": "bytes=2-"}), ("GET", None)]

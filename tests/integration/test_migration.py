@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from common.progress import Progress, Told
 from embedded.clerk import ClerkStandIn
 from media.commands import hash_of_lines
 from migration import commands
 from migration.accounts import UNOWNED
 from migration.commands import Options
-from migration.progress import Progress, Told
 from tests.support import legacy_files
 from tests.support.erasure import tables_naming
 from tests.support.legacy_files import Amounts, execute, fill, insert, make

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from migration.progress import Progress
+from common.progress import Progress
 from migration.snapshot import NotADatabase, hash_of, snapshot
 from migration.source import opened
 from tests.support.legacy_files import insert, make

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -24,11 +25,14 @@ from tests.support.event_ledger import (
     running,
     until,
 )
+from tests.support.servers import both_ways
+
+pytestmark = both_ways
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with ledger(database_url) as opened:
+async def database(database_url: str, way: dict[str, Any]) -> AsyncIterator[Database]:
+    async with ledger(database_url, way=way) as opened:
         yield opened
 
 

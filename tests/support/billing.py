@@ -168,6 +168,7 @@ async def billing(database_url: str, clock: HandClock | None = None, **more: Any
             return build(chosen, clock=clock, verifier=FixedCallers(), budget=pace)
 
         service = process()
+        database_url = service.database.direct_url
         await upgrade(database_url, service.metadata, service.migrations)
         await stack.enter_async_context(service.opened())
         server = await stack.enter_async_context(HttpServer(service.app, "127.0.0.1", 0))

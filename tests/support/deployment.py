@@ -25,6 +25,7 @@ from embedded.processes import LOOPBACK, free_ports, port_free
 from embedded.revenuecat import RevenueCatStandIn
 
 SERVICES = ("identity", "billing", "media")
+ROLES = (*SERVICES, "legacy")
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 
@@ -56,6 +57,7 @@ class Deployment:
         self._rabbitmq_url = rabbitmq_url
         self._secrets = KeptSecrets(folder / "secrets")
         self._open = AsyncExitStack()
+        self._seeding: asyncio.subprocess.Process | None = None
         self.processes: dict[str, Process] = {}
 
     @property
@@ -65,11 +67,16 @@ class Deployment:
     @property
     def database_url(self) -> str:
         """Of a superuser, who sees every schema."""
-        return self._postgres.url(self._database)
+        return self._postgres.url(self.database)
 
     @property
-    def _database(self) -> str:
+    def database(self) -> str:
         return self._bucket.replace("-", "_")
+
+    @property
+    def role_passwords(self) -> dict[str, str]:
+        """By the names that deploy/postgres/passwords.sql reads."""
+        return {f"{role.upper()}_DATABASE_PASSWORD": self._secrets.text(f"{role}_password") for role in ROLES}
 
     async def __aenter__(self) -> "Deployment":
         try:
@@ -93,7 +100,7 @@ class Deployment:
 
     async def _start(self) -> None:
         self._ports = dict(zip((*SERVICES, "gateway"), _spaced_ports(4), strict=True))
-        urls = await databases.prepare(self._postgres, self._secrets, name=self._database)
+        urls = await databases.prepare(self._postgres, self._secrets, name=self.database)
         await self._start_outside()
         self.environment = self._environment(urls)
         await asyncio.gather(*(self.run(name, "migrate") for name in SERVICES))
@@ -101,16 +108,15 @@ class Deployment:
             self._plan(f"{name} worker", name, "worker", self._ports[name] + 100, self._ports[name] + 100)
             self._plan(f"{name} api", name, "api", self._ports[name], self._ports[name])
         self._plan("gateway", "gateway", "api", self._ports["gateway"], self._ports["gateway"] + 100)
-        self._open.push_async_callback(self._end_all)
-        await asyncio.gather(*(self.start(name) for name in self.processes))
+        self._open.push_async_callback(self.stop_all)
+        await self.start_all()
 
     async def seed(self) -> None:
         """Begins to put catalogue and beds in place; all beds take most of a minute, what is played comes first."""
         with self.log_of("seed").open("ab") as output:
-            child = await asyncio.create_subprocess_exec(
+            self._seeding = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "media", "seed-catalog", env=self.environment, stdout=output, stderr=output
             )
-        self._open.push_async_callback(_end, child)
 
     async def _start_outside(self) -> None:
         self.clerk = ClerkStandIn(
@@ -175,8 +181,8 @@ class Deployment:
         health = f"http://{LOOPBACK}:{health_port}/health/ready"
         self.processes[name] = Process(name, (package, command, "--port", str(port)), health)
 
-    async def run(self, package: str, *command: str) -> None:
-        """Runs one of a service's commands to its end; raises when it fails."""
+    async def run(self, package: str, *command: str) -> str:
+        """Runs one of a service's commands to its end; what it printed. Raises when it fails."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -189,6 +195,7 @@ class Deployment:
         output, _ = await child.communicate()
         if child.returncode != 0:
             raise RuntimeError(f"{package} {' '.join(command)} exited {child.returncode}:\n{output.decode()[-3000:]}")
+        return output.decode()
 
     async def start(self, name: str) -> None:
         """Starts a process and waits until it is ready; raises with its log when it is not."""
@@ -222,7 +229,13 @@ class Deployment:
         async with asyncio.timeout(STOP_SECONDS):
             return await child.wait()
 
-    async def _end_all(self) -> None:
+    async def start_all(self) -> None:
+        await asyncio.gather(*(self.start(name) for name in self.processes))
+
+    async def stop_all(self) -> None:
+        """SIGTERM to all that run; raises RuntimeError when one does not end cleanly. Seeding is cut off."""
+        if self._seeding is not None:
+            await _end(self._seeding)
         started = [name for name, process in self.processes.items() if hasattr(process, "child")]
         alive = [name for name in started if self.processes[name].child.returncode is None]
         codes = await asyncio.gather(*(self.stop(name) for name in alive), return_exceptions=True)

@@ -37,7 +37,7 @@ def compose(command: list[str], variables: Mapping[str, str], folder: Path) -> s
     env_file = folder / "compose.env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     program = Path(wheel.origin).parent / "docker-compose"
-    whole = [str(program), "--file", str(COMPOSE_FILE), "--env-file", str(env_file), *command]
+    whole = [str(program), "--file", str(COMPOSE_FILE), "--env-file", str(env_file), "--profile", "*", *command]
     return subprocess.run(whole, check=False, capture_output=True, text=True, env={"HOME": str(folder)})
 
 

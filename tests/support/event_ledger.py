@@ -5,9 +5,9 @@ The table has no unique key, so an event that took effect twice shows.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Column, Identity, MetaData, Table, Text, insert, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -19,6 +19,7 @@ from common.db.uow import UnitOfWork
 from common.messaging.consumers import Subscription
 from common.messaging.envelope import Envelope
 from common.messaging.outbox import Outbox, Relay
+from common.settings import DatabaseSettings
 
 T = TypeVar("T")
 SCHEMA = "ledger"
@@ -36,14 +37,15 @@ EFFECT = Table(
 
 
 @asynccontextmanager
-async def ledger(url: str, *, pool_size: int = 10) -> AsyncIterator[Database]:
-    """The ledger's database, its tables made where they are not."""
+async def ledger(url: str, *, pool_size: int = 10, way: Mapping[str, Any] | None = None) -> AsyncIterator[Database]:
+    """The ledger's database, its tables made where they are not; ``way`` are the settings of how to get there."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"))
     async with engine.begin() as session:
         await session.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         await session.run_sync(METADATA.create_all)
     await engine.dispose()
-    database = Database(url, outbox=Outbox(SCHEMA), pool_size=pool_size)
+    settings = DatabaseSettings(**{"database_url": url, "database_pool_size": pool_size, **(way or {})})
+    database = Database.of(settings, Outbox(SCHEMA))
     yield database
     await database.close()
 

@@ -50,7 +50,7 @@ async def identity(
 ) -> AsyncIterator[Api]:
     """The migrated service, called as ``user_1``; ``more`` are settings."""
     service = build(settings(database_url, **more), clock=clock, verifier=FixedCallers(issuer))
-    await upgrade(database_url, service.metadata, service.migrations)
+    await upgrade(service.database.direct_url, service.metadata, service.migrations)
     async with service.opened(), served(service.app) as api:
         yield api
 

@@ -189,7 +189,7 @@ class Media:
 @asynccontextmanager
 async def media(configured: MediaSettings, *, clock: Clock = utc_now, processes: int = 1) -> AsyncIterator[list[Media]]:
     """That many processes' worth of the migrated service on one database, each with a pool and a server of its own."""
-    url = configured.database_url.get_secret_value()
+    url = configured.direct_url
     async with AsyncExitStack() as stack:
         running = []
         for _ in range(processes):

@@ -1,7 +1,5 @@
 """The migration against a database with the production roles: each schema migrated by its service, as its own role."""
 
-import asyncio
-import io
 import json
 import os
 import re
@@ -9,9 +7,7 @@ import secrets
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +21,12 @@ from embedded.object_store import PrivateObjectStore
 from identity.models import Base as Identity
 from media.models import Base as Media
 from migration.__main__ import main
+from tests.support.command_lines import Ended, called
 from tests.support.docker_files import REPOSITORY
 from tests.support.schemas import rows
 
 SCHEMAS = ("identity", "billing", "media", "legacy")
 _SQL = REPOSITORY / "deploy" / "postgres" / "schemas.sql"
-
-
-@dataclass(frozen=True)
-class Ended:
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +38,7 @@ class Target:
 
     async def run(self, *arguments: object, **variables: str) -> Ended:
         """The command line's own main function, in this process: a process of its own takes seconds to start."""
-        return await asyncio.to_thread(_main, [*map(str, arguments)], {**self.environment, **variables})
+        return await called(main, "migration", *arguments, **{**self.environment, **variables})
 
     def process(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """The command line, as a person would have it."""
@@ -83,24 +73,6 @@ class Target:
             await session.execute(statement, *values)
         finally:
             await session.close()
-
-
-def _main(arguments: list[str], variables: Mapping[str, str]) -> Ended:
-    before, told, said = dict(os.environ), sys.argv, (io.StringIO(), io.StringIO())
-    os.environ.update(variables)
-    time.tzset()
-    sys.argv = ["migration", *arguments]
-    try:
-        with redirect_stdout(said[0]), redirect_stderr(said[1]):
-            code = main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = told
-        os.environ.clear()
-        os.environ.update(before)
-        time.tzset()
-    return Ended(code, said[0].getvalue(), said[1].getvalue())
 
 
 async def prepare(admin_url: str, store: PrivateObjectStore | None = None, bucket: str = "") -> Target:

@@ -17,6 +17,7 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
 from tests.support.ahead import Ahead
+from tests.support.pgbouncer import PrivatePgBouncer
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.valkey import PrivateValkey
 
@@ -60,6 +61,32 @@ def database_url(postgres: PrivatePostgres, databases: Ahead) -> Iterator[str]:
     name = databases.take()
     yield postgres.url(name)
     databases.give_back(name)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivatePgBouncer]:
+    """A pooler in transaction mode before the PostgreSQL server, for the whole run."""
+    pooler = PrivatePgBouncer()
+    run(pooler.start(tmp_path_factory.mktemp("pgbouncer"), postgres))
+    yield pooler
+    run(pooler.stop())
+
+
+both_ways = pytest.mark.parametrize("way", ["direct", "pooled"], indirect=True)
+"""Runs a test whose service goes by ``way`` once directly and once through a pooler in transaction mode."""
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest, database_url: str) -> dict[str, Any]:
+    """How a service gets to the test's database, as settings: directly, but for `both_ways`."""
+    if getattr(request, "param", "direct") == "direct":
+        return {"database_url": database_url}
+    pooler: PrivatePgBouncer = request.getfixturevalue("pgbouncer")
+    return {
+        "database_url": pooler.url(database_url),
+        "database_direct_url": database_url,
+        "database_pooler": "transaction",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import AliasChoices
 
+from backup.settings import BackupSettings
 from billing.settings import BillingSettings
 from common.settings import Settings
 from gateway.settings import GatewaySettings
@@ -21,6 +22,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "media": MediaSettings,
 }
 PROCESSES = {"gateway", *(f"{name}-{part}" for name in ("identity", "billing", "media") for part in ("api", "worker"))}
+BACKUP = {"backup"}
 STORES = {"postgres", "rabbitmq", "seaweedfs"}
 ONCE = {"database-roles", "identity-migrate", "billing-migrate", "media-migrate", "media-seed-catalog"}
 NOT_FOR_COMPOSE = {
@@ -50,7 +52,7 @@ def reads(settings: type[Settings]) -> dict[str, set[str]]:
 
 
 def test_the_file_names_every_part_of_the_product(services: dict[str, Any]) -> None:
-    assert set(services) == PROCESSES | STORES | ONCE
+    assert set(services) == PROCESSES | STORES | ONCE | BACKUP
 
 
 @pytest.mark.parametrize("missing", sorted(demanded()))
@@ -78,6 +80,12 @@ def test_a_process_is_given_the_variables_it_reads_and_no_others(process: str, s
     assert given - set().union(*fields.values()) == set()
     unreachable = {field for field, names in fields.items() if not names & (given | NOT_FOR_COMPOSE)}
     assert unreachable == set()
+
+
+def test_backups_are_made_only_where_they_are_asked_for(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if service.get("profiles")} == BACKUP
+    given = services["backup"]["environment"]
+    assert set(given) - reads(BackupSettings).keys() - set().union(*reads(BackupSettings).values()) == set()
 
 
 def test_what_env_says_arrives(services: dict[str, Any]) -> None:
@@ -121,7 +129,7 @@ def test_every_container_is_hardened_and_limited(services: dict[str, Any]) -> No
 
 
 def test_processes_come_back_and_have_time_to_finish(services: dict[str, Any]) -> None:
-    for name in PROCESSES | STORES:
+    for name in PROCESSES | STORES | BACKUP:
         assert services[name]["restart"] == "unless-stopped"
         assert services[name]["stop_grace_period"] == "40s"
     for name in ONCE:

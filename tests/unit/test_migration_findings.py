@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.progress import Progress
 from migration.findings import judge
-from migration.progress import Progress
 from migration.source import opened
 from tests.support.legacy_files import BASE_MS, execute, insert, make
 

@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LISTS = sorted((REPOSITORY / "deploy" / "requirements").glob("*.txt"))
+IMAGES_OF_GUESTS = ["backup"]
 SERVICES = sorted(folder.name for folder in (REPOSITORY / "services").glob("*/"))
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)( ;[^\\\n]*)?", re.MULTILINE)
 
@@ -31,8 +32,8 @@ def asked_for(member: str) -> set[str]:
     return {name for name in names if not name.startswith("entrain-")}
 
 
-def test_every_service_has_its_list() -> None:
-    assert [path.stem for path in LISTS] == SERVICES
+def test_every_image_has_its_list() -> None:
+    assert [path.stem for path in LISTS] == sorted([*SERVICES, *IMAGES_OF_GUESTS])
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
@@ -45,11 +46,13 @@ def test_a_list_is_a_part_of_the_lock(path: Path) -> None:
     assert all(listed.values()), "every package has a hash"
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_list_holds_what_its_service_asks_for(service: str) -> None:
-    listed = {name for name, _ in pins(REPOSITORY / "deploy" / "requirements" / f"{service}.txt")}
+@pytest.mark.parametrize(
+    "member", [f"services/{name}" for name in SERVICES] + [f"deploy/{name}" for name in IMAGES_OF_GUESTS]
+)
+def test_a_list_holds_what_its_member_asks_for(member: str) -> None:
+    listed = {name for name, _ in pins(REPOSITORY / "deploy" / "requirements" / f"{Path(member).name}.txt")}
 
-    assert asked_for(f"services/{service}") | asked_for("libs/common") <= listed
+    assert asked_for(member) | asked_for("libs/common") <= listed
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)

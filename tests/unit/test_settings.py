@@ -74,6 +74,36 @@ def test_a_name_with_the_services_prefix_wins(environment: pytest.MonkeyPatch) -
     assert settings.shop_limit == 9
 
 
+@pytest.mark.parametrize(
+    "query, said",
+    [
+        ("sslmode=require&channel_binding=require", "take `channel_binding` out of the URL"),
+        ("ssl=true", "write sslmode"),
+        ("pgbouncer=true", "set DATABASE_POOLER=transaction"),
+        ("sslmode=verified", "sslmode must be one of"),
+        ("sslmode=verify-full", "needs sslrootcert"),
+        ("sslmode=verify-full&sslrootcert=nowhere.pem", "a file that is there"),
+        ("sslrootcert=system", "a file that is there"),
+    ],
+)
+def test_a_url_that_asks_for_what_would_not_be_done_is_refused(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], query: str, said: str
+) -> None:
+    environment.setenv("DATABASE_URL", "postgresql://u@h/d")
+    environment.setenv("DATABASE_DIRECT_URL", f"postgresql://u:{SECRET}@h/d?{query}")
+    printed = complaints(capsys)
+    assert "DATABASE_DIRECT_URL: " in printed
+    assert said in printed
+    assert SECRET not in printed
+
+
+@pytest.mark.parametrize("query", ["", "sslmode=require", "sslmode=verify-full&sslrootcert=ca.pem&application_name=x"])
+def test_a_url_that_can_be_obeyed_is_taken(environment: pytest.MonkeyPatch, query: str) -> None:
+    Path("ca.pem").touch()
+    environment.setenv("DATABASE_URL", f"postgresql://u@h/d?{query}")
+    assert ShopSettings.load().direct_url.endswith(query)
+
+
 def test_a_direct_url_is_used_for_what_a_pooler_cannot_do(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("DATABASE_URL", "postgresql://pooled@h/d")
     environment.setenv("DATABASE_DIRECT_URL", "postgresql://direct@h/d")

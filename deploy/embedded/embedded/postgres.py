@@ -60,7 +60,7 @@ class PrivatePostgres:
         try:
             await end_residents(data_dir / "cluster", "postgres", first=signal.SIGINT)
             require_port("PostgreSQL", port)
-            identity = await asyncio.to_thread(_unprivileged)
+            identity = await asyncio.to_thread(unprivileged)
             self._password = await asyncio.to_thread(_prepare, binaries, data_dir, identity)
             self.port = port
             self._child = _launch(binaries, data_dir, port, identity, durable=durable)
@@ -124,7 +124,7 @@ def find_binaries() -> Path:
     return newest.parent
 
 
-def _unprivileged() -> list[str]:
+def unprivileged() -> list[str]:
     """The command prefix under which PostgreSQL agrees to run; empty for an ordinary user.
 
     It refuses user id 0, and initdb needs a user with a name. A user namespace shows it another id while files stay

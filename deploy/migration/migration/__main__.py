@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from common.db.engine import LOST
+from common.progress import Progress
 from media.storage import StorageUnavailable
 from migration import commands
 from migration.accounts import BadMapping
@@ -19,7 +20,6 @@ from migration.certificate import page
 from migration.clerk_accounts import ClerkUnusable
 from migration.commands import NotReady, Options
 from migration.postgres import AlreadyRunning
-from migration.progress import Progress
 from migration.runs import NoSuchRun
 from migration.snapshot import NotADatabase
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from common.progress import Progress
 from media.object_keys import session_prefix
 from media.settings import MediaSettings
 from media.storage import IMMUTABLE, S3Storage
@@ -22,7 +23,6 @@ from migration.findings import Findings
 from migration.homes import session_id, shown_id
 from migration.moving import Run
 from migration.postgres import Connection, Schemas
-from migration.progress import Progress
 from migration.sound import NotPlayable, is_beep, listen, segments
 from migration.source import Source
 from migration.values import instant

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 
+from common.progress import Progress
 from common.settings import Settings, read_as
 from common.web.client import CallFailed, HttpClient, Patience
-from migration.progress import Progress
 
 PATIENCE = Patience(connect=3.0, read=10.0, total=60.0)
 RETRIES = 5

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.clock import utc_now
+from common.progress import Progress
 from migration import archive, postgres, runs
 from migration.accounts import CLERK_IDS, LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
 from migration.audio import AudioMover, Store, prove_files
@@ -21,7 +22,6 @@ from migration.forgetting import Forgetting
 from migration.homes import HOMES, Context, is_placeholder
 from migration.moving import Mover, Run
 from migration.postgres import Schemas
-from migration.progress import Progress
 from migration.proving import Prover
 from migration.rollback import undo
 from migration.settings import Databases, bucket_settings

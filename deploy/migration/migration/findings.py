@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from common.progress import Progress
 from media import curation
 from media.schemas import ListeningEventRequest
 from migration.first_look import looks_clean
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
-from migration.progress import Progress
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults
 

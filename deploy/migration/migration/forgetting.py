@@ -1,9 +1,9 @@
 """Takes users whose accounts were deleted out of the archive, with everything that was theirs."""
 
+from common.progress import Progress
 from migration.accounts import Accounts
 from migration.legacy_tables import ASSET_USES, BY_NAME, TABLES, LegacyTable, Mention, Reference
 from migration.postgres import Connection
-from migration.progress import Progress
 from migration.source import quoted
 
 _MENTIONED = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from common.clock import utc_now
+from common.progress import Progress
 from migration import postgres
 from migration.archive import Archive
 from migration.archive import exists as archive_exists
@@ -18,7 +19,6 @@ from migration.batches import batches, leaders
 from migration.findings import Findings
 from migration.homes import HOMES, Batch, Context, Home, Row
 from migration.postgres import Connection, Schemas, together
-from migration.progress import Progress
 from migration.quarantine import quarantined, unknown_rows
 from migration.source import PresentTable, Rows, Source
 from migration.values import canonical

@@ -7,13 +7,13 @@ mean equal values; where they differ, the rows are named by their number in the 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from common.progress import Progress
 from migration import postgres
 from migration.archive import Archive
 from migration.batches import batches, leaders
 from migration.findings import Findings
 from migration.homes import HOMES, Batch, Context, Home, Row
 from migration.postgres import Schemas, together
-from migration.progress import Progress
 from migration.quarantine import quarantined, unknown_rows
 from migration.source import PresentTable, Rows, Source
 from migration.values import Digest, canonical, digest_both

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from common.progress import Progress
 from migration import postgres
 from migration.accounts import Accounts, leading_ids
 from migration.archive import Archive
@@ -16,7 +17,6 @@ from migration.homes import HOMES, Batch, Context, Home, Row
 from migration.legacy_tables import BY_NAME
 from migration.moving import Run
 from migration.postgres import Connection, Schemas
-from migration.progress import Progress
 from migration.runs import NoSuchRun
 from migration.service_tables import OUTBOX, REFRESH, SESSION, USER
 from migration.source import Rows, quoted

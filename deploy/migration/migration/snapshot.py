@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from migration.progress import Progress
+from common.progress import Progress
 
 PAGES_AT_ONCE = 4096
 WAIT_FOR_WRITER_SECONDS = 30.0

@@ -8,9 +8,20 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -29,6 +40,39 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
+_TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_OF_OTHER_DRIVERS = {
+    "channel_binding": "it is not spoken here; sslmode=verify-full proves the server too",
+    "connect_timeout": "it has its own",
+    "connection_limit": "set DATABASE_POOL_SIZE",
+    "gssencmode": "it is not spoken here",
+    "pgbouncer": "set DATABASE_POOLER=transaction",
+    "pool_timeout": "it has its own",
+    "schema": "each service has its own",
+    "ssl": "write sslmode=…",
+}
+"""Parameters found in URLs for others, which the database would refuse later and with less to say."""
+
+
+def _obeyed(url: SecretStr) -> SecretStr:
+    """What a database URL asks for is done, TLS before all, or the URL is refused."""
+    asked = dict(parse_qsl(urlsplit(url.get_secret_value()).query, keep_blank_values=True))
+    for name, advice in _OF_OTHER_DRIVERS.items():
+        if name in asked:
+            raise ValueError(f"take `{name}` out of the URL: {advice}")
+    mode, authority = asked.get("sslmode", "prefer"), asked.get("sslrootcert")
+    if mode not in _TLS_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(_TLS_MODES)}")
+    if mode.startswith("verify-") and authority is None:
+        raise ValueError(f"sslmode={mode} needs sslrootcert=FILE, such as /etc/ssl/certs/ca-certificates.crt")
+    if authority is not None and not Path(authority).is_file():
+        raise ValueError("sslrootcert must name a file that is there")
+    return url
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_obeyed)]
+"""A PostgreSQL URL; ``sslmode`` and ``sslrootcert`` in it mean what they mean to PostgreSQL's own programs."""
+
 
 def read_as(service: str) -> SettingsConfigDict:
     """The model configuration of a service's settings: names looked up with the service's prefix first."""
@@ -46,6 +90,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True)
     service: ClassVar[str]
+    described_in: ClassVar[str] = ".env.example"
 
     entrain_env: Literal["production", "development"] = Field(
         "production", description="`development` reads `.env`; it never relaxes authentication by itself"
@@ -63,15 +108,15 @@ class Settings(BaseSettings):
         except ValidationError as error:
             for line in explain(error, cls.model_fields):
                 print(f"{cls.service}: {line}", file=sys.stderr)
-            print(f"{cls.service}: every setting is described in .env.example", file=sys.stderr)
+            print(f"{cls.service}: every setting is described in {cls.described_in}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_SETTINGS) from None
 
 
 class DatabaseSettings(Settings):
     """For a service that owns a schema."""
 
-    database_url: SecretStr = Field(description="pooled or direct PostgreSQL URL")
-    database_direct_url: SecretStr | None = Field(
+    database_url: DatabaseUrl = Field(description="pooled or direct PostgreSQL URL")
+    database_direct_url: DatabaseUrl | None = Field(
         None, description="direct URL for migrations, relay and LISTEN; default: `DATABASE_URL`"
     )
     database_pool_size: int = Field(10, ge=1, le=200, description="open database sessions per process at most")

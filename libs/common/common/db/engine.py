@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,10 +41,8 @@ class Database:
         options: dict[str, Any] = {"timeout": 5, "command_timeout": STATEMENT_SECONDS}
         if pooler == "transaction":
             options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        self.engine: AsyncEngine = create_async_engine(
-            _SCHEME.sub("postgresql+asyncpg://", url),
-            pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800,
-            connect_args=options,
+        self.engine = engine_of(
+            url, options, pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800
         )  # fmt: skip
         event.listen(self.engine.sync_engine, "checkin", _note_checkin)
         event.listen(self.engine.sync_engine, "checkout", _replace_dead)
@@ -90,6 +88,11 @@ def _replace_dead(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
             connection.ping()
         except Exception as error:  # whatever is wrong with it, another one is needed
             raise DisconnectionError("the session does not answer") from error
+
+
+def engine_of(url: str, options: Mapping[str, Any], **pool: Any) -> AsyncEngine:
+    """An engine whose driver reads the URL itself: SQLAlchemy hands it `sslmode` under a name that it does not know."""
+    return create_async_engine("postgresql+asyncpg://", connect_args={"dsn": plain_url(url), **options}, **pool)
 
 
 def plain_url(url: str) -> str:

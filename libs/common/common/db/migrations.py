@@ -7,9 +7,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from common.db.engine import engine_of
 from common.observability import logger
 
 LOCK_SECONDS = 60
@@ -22,8 +22,7 @@ async def upgrade(direct_url: str, metadata: MetaData, folder: Path) -> str:
     One replica migrates, the others wait for its advisory lock and find nothing left to do. Raises what PostgreSQL
     raises; a failed revision is rolled back whole.
     """
-    url = "postgresql+asyncpg://" + direct_url.partition("://")[2]
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
+    engine = engine_of(direct_url, {"timeout": 10}, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
