@@ -254,9 +254,9 @@ async def test_every_queue_has_its_policy_and_unhandled_events_come_to_an_end(br
     for binding in (binding for owner in OWNERS for binding in BINDINGS[owner]):
         expected |= {binding.queue: "handled", f"{binding.queue}.retry": "waiting", f"{binding.queue}.parked": "parked"}
 
-    async def reported() -> dict[str, dict[str, Any]] | None:  # the broker takes some seconds to gather what it tells
+    async def reported() -> dict[str, dict[str, Any]]:  # the broker takes some seconds to gather what it tells
         found = await broker.queues()
-        return found if all("effective_policy_definition" in queue for queue in found.values()) else None
+        return found if all("effective_policy_definition" in queue for queue in found.values()) else {}
 
     queues = await until(reported)
     assert {name: queue["policy"] for name, queue in queues.items()} == expected
