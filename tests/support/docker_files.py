@@ -65,12 +65,14 @@ class Instruction:
 
 
 def stages() -> dict[str, list[Instruction]]:
-    """The Dockerfile's instructions by the name of their stage."""
+    """The Dockerfile's instructions by the name of their stage; what stands before the first under no name."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     found: dict[str, list[Instruction]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         keyword, _, rest = line.partition(" ")
         if keyword == "FROM":
             found[rest.rpartition(" AS ")[2]] = []
+        elif not found:
+            found[""] = []
         list(found.values())[-1].append(Instruction(keyword, rest.strip()))
     return found
