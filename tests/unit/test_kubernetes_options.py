@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support.docker_files import REPOSITORY
-from tests.support.kubernetes import FOLDER, built, of_kind, pods
+from tests.support.kubernetes import FOLDER, built, container, of_kind, pods
 
 PRODUCTION = "production"
 
@@ -86,6 +86,19 @@ def test_every_process_is_scraped_on_the_port_that_is_not_for_the_public() -> No
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert chosen == set(of_kind(PRODUCTION, "Deployment"))
     assert [(end["port"], end["path"]) for end in monitor["spec"]["podMetricsEndpoints"]] == [("internal", "/metrics")]
+
+
+def test_a_backup_is_made_every_day_onto_a_volume_that_stays() -> None:
+    job, pod = only("CronJob"), pods(PRODUCTION)["backup"]
+    (variable,) = container(pod)["env"]
+    (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "backups"]
+
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert container(pod)["args"] == ["create", "/backups", "--keep", "14"]
+    assert variable["valueFrom"]["secretKeyRef"] == {"name": "backup-owner", "key": "BACKUP_DATABASE_URL"}
+    assert "`backup-owner` | `BACKUP_DATABASE_URL`" in (FOLDER / "README.md").read_text()
+    assert volume["persistentVolumeClaim"]["claimName"] in of_kind(PRODUCTION, "PersistentVolumeClaim")
+    assert pod["spec"]["securityContext"]["fsGroup"] == 10001
 
 
 def test_staging_needs_no_operator(check: ModuleType) -> None:
