@@ -36,12 +36,13 @@ restore: environment ## restores a backup into the empty RESTORE_DATABASE_URL; A
 voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro
 	@$(PYTHON) deploy/setup/voices.py
 
-lint: environment ## style, types, import rules, Docker files
+lint: environment ## style, types, import rules, Docker and Kubernetes files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@$(BIN)/python deploy/setup/docker_files.py
+	@$(BIN)/python deploy/setup/kubernetes_files.py
 
 contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py

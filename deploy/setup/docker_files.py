@@ -1,4 +1,4 @@
-"""Checks the Docker files offline: the compose file with compose's own parser, every Dockerfile with hadolint."""
+"""Checks the Docker files offline: the compose files with compose's own parser, every Dockerfile with hadolint."""
 
 import argparse
 import importlib.util
@@ -10,26 +10,26 @@ import sysconfig
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
+COMPOSE_FILES = (REPOSITORY / "docker-compose.yml", REPOSITORY / "deploy" / "compose.production.yml")
 
 
 def main() -> int:
     """Runs both checks on the files that are there; the exit status."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     failures = 0
-    if COMPOSE_FILE.exists():
-        failures += check_compose()
+    for file in COMPOSE_FILES:
+        failures += check_compose(file)
     for dockerfile in sorted([*REPOSITORY.glob("Dockerfile*"), *REPOSITORY.glob("deploy/**/Dockerfile*")]):
         failures += check_dockerfile(dockerfile)
     return 1 if failures else 0
 
 
-def check_compose() -> int:
-    """0 when the compose file is right. Secrets it demands from `.env` are stood in for: only the file is on trial."""
-    demanded = re.findall(r"\$\{(\w+):?\?", COMPOSE_FILE.read_text())
+def check_compose(file: Path) -> int:
+    """0 when a compose file is right. Secrets it demands from `.env` are stood in for: only the file is on trial."""
+    demanded = re.findall(r"\$\{(\w+):?\?", file.read_text())
     given = dict.fromkeys(demanded, "stand-in") | os.environ
-    command = [compose_program(), "--file", str(COMPOSE_FILE), "--profile", "*", "config", "--quiet"]
-    return report("docker-compose.yml", command, given)
+    command = [compose_program(), "--file", str(file), "--profile", "*", "config", "--quiet"]
+    return report(str(file.relative_to(REPOSITORY)), command, given)
 
 
 def check_dockerfile(dockerfile: Path) -> int:

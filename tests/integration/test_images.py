@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,15 +167,56 @@ def test_the_ports_an_image_exposes_are_those_its_processes_listen_on(image: Ima
     assert [url in {f"http://127.0.0.1:{port}/health/ready" for port in exposed} for url in health] == [True]
 
 
-@pytest.mark.parametrize("image", ["gateway"], indirect=True)
-def test_the_health_check_tells_a_gateway_that_is_up_from_one_that_is_down(image: Image) -> None:
+def test_an_image_says_what_it_is_and_what_it_was_made_from(image: Image) -> None:
+    labels = dict(word.split("=", 1) for stage in ("runtime", image.service) for step in stages()[stage]
+                  if step.keyword == "LABEL" for word in step.words)  # fmt: skip
+    told = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
+    given = {step.words[0].partition("=")[0] for step in stages()["runtime"] if step.keyword == "ARG"}
+
+    assert told["title"] == f"entrain-{image.service}"
+    assert told["description"]
+    assert told["licenses"]
+    for name in ("source", "version", "revision", "created"):
+        assert told[name] == f"${name.upper()}"
+        assert name.upper() in given
+
+
+def test_one_base_is_given_to_every_stage() -> None:
+    (given,) = (step.words[0] for step in stages()[""] if step.keyword == "ARG")
+    bases = {step.words[0] for steps in stages().values() for step in steps if step.keyword == "FROM"}
+
+    assert given.startswith("BASE=python:3.11-")
+    assert "${BASE}" in bases
+    assert not any(base.startswith("python:") for base in bases)
+
+
+def test_an_image_serves_from_a_file_system_that_is_read_only_and_its_check_sees_it(image: Image) -> None:
+    """Its files are looked at afterwards too: where the system forbids the mount, that is all that is done."""
     (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port + 100}/health/ready"
-    check = json.loads(health_check())
+    asked = f"{port + 100}/health/ready" if image.service == "gateway" else f"{port}/health/live"  # no database here
+    check, url = json.loads(health_check()), f"http://127.0.0.1:{asked}"
+    before = contents(image)
 
     assert image.run(check, HEALTH_URL=url).returncode != 0
-    with running_gateway(image, port):
+    with running_api(image, port, prefix=read_only(image)):
         assert image.run(check, HEALTH_URL=url).returncode == 0
+    assert contents(image) == before
+
+
+def contents(image: Image) -> set[tuple[str, int, int]]:
+    """Name, size and time of every file that the process may not touch."""
+    return {
+        (str(path), path.lstat().st_size, path.lstat().st_mtime_ns)
+        for part in ("app", "venv")
+        for path in (image.folder / part).rglob("*")
+    }
+
+
+def read_only(image: Image) -> list[str]:
+    """What stands before a command to keep it from writing anywhere but in `tmp`; nothing where that is forbidden."""
+    steps = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t tmpfs tmpfs "$0/tmp" && exec "$@"'
+    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", steps, str(image.folder)]
+    return prefix if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0 else []
 
 
 def health_check() -> str:
@@ -183,19 +224,31 @@ def health_check() -> str:
     return step.rest.partition(" CMD ")[2]
 
 
-@contextmanager
-def running_gateway(image: Image, port: int) -> Iterator[None]:
-    """A gateway that needs nobody: it verifies with a key from its settings."""
+def enough(service: str) -> dict[str, str]:
+    """Settings on which an API starts. A gateway needs nobody: it verifies with a key from its settings."""
+    if service != "gateway":
+        return {
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+            "GATEWAY_JWKS_URL": "http://127.0.0.1:1/.well-known/jwks.json",
+            "REVENUECAT_API_KEY": "sk_nothing",
+            "REVENUECAT_WEBHOOK_AUTHORIZATION": "a" * 32,
+            "AWS_S3_BUCKET_NAME": "nothing",
+        }
     signing = ec.generate_private_key(ec.SECP256R1())
     issuer = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
-    variables = {
+    return {
         "CLERK_ISSUERS": "https://clerk.example.com",
         "CLERK_JWT_KEY": issuer.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
         "GATEWAY_SIGNING_KEY": signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
     }
-    command = [*image.entrypoint, "api", "--port", str(port)]
+
+
+@contextmanager
+def running_api(image: Image, port: int, prefix: Sequence[str]) -> Iterator[None]:
+    command = [*prefix, *image.entrypoint, "api", "--port", str(port)]
+    environment = image.environment | enough(image.service)
     with subprocess.Popen(
-        command, cwd=image.folder / "app", env=image.environment | variables, stderr=subprocess.PIPE, text=True
+        command, cwd=image.folder / "app", env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         said = ""

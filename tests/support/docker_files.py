@@ -12,24 +12,27 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
+PRODUCTION_FILE = REPOSITORY / "deploy" / "compose.production.yml"
 DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
 _REFERENCE = re.compile(r"\$\{(\w+)(:?[-?])?[^}]*\}")
 _PASSED_ON = re.compile(r"^\s+([A-Z][A-Z0-9_]+):\s*(?:#.*)?$", re.MULTILINE)
 
 
-def demanded() -> set[str]:
+def demanded(file: Path = COMPOSE_FILE) -> set[str]:
     """The variables without which compose refuses the file."""
-    text = COMPOSE_FILE.read_text()
+    text = file.read_text()
     return {found[1] for found in _REFERENCE.finditer(text) if (found[2] or "").endswith("?")}
 
 
-def read_variables() -> set[str]:
+def read_variables(file: Path = COMPOSE_FILE) -> set[str]:
     """Every variable the file takes from `.env`: demanded, with a default, or passed on by its bare name."""
-    text = COMPOSE_FILE.read_text()
+    text = file.read_text()
     return {found[1] for found in _REFERENCE.finditer(text)} | set(_PASSED_ON.findall(text))
 
 
-def compose(command: list[str], variables: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+def compose(
+    command: list[str], variables: Mapping[str, str], folder: Path, file: Path = COMPOSE_FILE
+) -> subprocess.CompletedProcess[str]:
     """Runs compose on the file with `variables` as its `.env` and nothing from this process's environment."""
     wheel = find_spec("compose")
     assert wheel is not None
@@ -37,13 +40,13 @@ def compose(command: list[str], variables: Mapping[str, str], folder: Path) -> s
     env_file = folder / "compose.env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     program = Path(wheel.origin).parent / "docker-compose"
-    whole = [str(program), "--file", str(COMPOSE_FILE), "--env-file", str(env_file), "--profile", "*", *command]
+    whole = [str(program), "--file", str(file), "--env-file", str(env_file), "--profile", "*", *command]
     return subprocess.run(whole, check=False, capture_output=True, text=True, env={"HOME": str(folder)})
 
 
-def configuration(variables: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def configuration(variables: Mapping[str, str], folder: Path, file: Path = COMPOSE_FILE) -> dict[str, Any]:
     """The file after interpolation and merging. Fails with compose's own words when it is wrong."""
-    answer = compose(["config", "--format", "json"], variables, folder)
+    answer = compose(["config", "--format", "json"], variables, folder, file)
     assert answer.returncode == 0, answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
@@ -62,12 +65,14 @@ class Instruction:
 
 
 def stages() -> dict[str, list[Instruction]]:
-    """The Dockerfile's instructions by the name of their stage."""
+    """The Dockerfile's instructions by the name of their stage; what stands before the first under no name."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     found: dict[str, list[Instruction]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         keyword, _, rest = line.partition(" ")
         if keyword == "FROM":
             found[rest.rpartition(" AS ")[2]] = []
+        elif not found:
+            found[""] = []
         list(found.values())[-1].append(Instruction(keyword, rest.strip()))
     return found

@@ -69,9 +69,18 @@ class PrivateRabbitMQ:
         """The process id of the Erlang machine the broker runs in, for faults such as SIGSTOP."""
         return self._children[-1].process.pid
 
-    def url(self, vhost: str = "/") -> str:
+    @property
+    def administrator(self) -> dict[str, str]:
+        """Where the management API is and who may use it, as deploy/rabbitmq/apply_definitions.py reads it."""
+        return {
+            "RABBITMQ_API_URL": f"http://{LOOPBACK}:{self._management_port}",
+            "RABBITMQ_API_USER": USER,
+            "RABBITMQ_API_PASSWORD": self._password,
+        }
+
+    def url(self, vhost: str = "/", *, user: str = USER, password: str | None = None) -> str:
         """`amqp://user:password@127.0.0.1:port/vhost`."""
-        return f"amqp://{USER}:{self._password}@{LOOPBACK}:{self.port}/{quote(vhost, safe='')}"
+        return f"amqp://{user}:{password or self._password}@{LOOPBACK}:{self.port}/{quote(vhost, safe='')}"
 
     async def create_vhost(self, name: str) -> str:
         """Makes an empty virtual host and returns its AMQP address."""

@@ -24,7 +24,14 @@ SETTINGS: dict[str, type[Settings]] = {
 PROCESSES = {"gateway", *(f"{name}-{part}" for name in ("identity", "billing", "media") for part in ("api", "worker"))}
 BACKUP = {"backup"}
 STORES = {"postgres", "rabbitmq", "seaweedfs"}
-ONCE = {"database-roles", "identity-migrate", "billing-migrate", "media-migrate", "media-seed-catalog"}
+ONCE = {
+    "database-roles",
+    "broker-definitions",
+    "identity-migrate",
+    "billing-migrate",
+    "media-migrate",
+    "media-seed-catalog",
+}
 NOT_FOR_COMPOSE = {
     "DATABASE_DIRECT_URL",  # the database is reached directly
     "DATABASE_POOLER",
@@ -92,6 +99,14 @@ def test_what_env_says_arrives(services: dict[str, Any]) -> None:
     assert services["gateway"]["environment"]["ALLOWED_ORIGINS"] == "given-allowed_origins"
     url = "postgresql://media:given-media_database_password@postgres:5432/entrain"
     assert services["media-worker"]["environment"]["MEDIA_DATABASE_URL"] == url
+
+
+@pytest.mark.parametrize("process", sorted(PROCESSES))
+def test_a_process_comes_to_the_broker_as_its_own_user(process: str, services: dict[str, Any]) -> None:
+    user = process.partition("-")[0]
+
+    url = f"amqp://{user}:given-{user}_rabbitmq_password@rabbitmq:5672/"
+    assert services[process]["environment"]["RABBITMQ_URL"] == url
 
 
 def test_every_variable_is_described_in_an_example_file() -> None:

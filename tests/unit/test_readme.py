@@ -17,6 +17,7 @@ PAPERS = sorted(
         *REPOSITORY.glob("*.md"),
         *REPOSITORY.glob("docs/adr/*.md"),
         *REPOSITORY.glob("services/*/README.md"),
+        *REPOSITORY.glob("deploy/*/README.md"),
     ]
 )
 ROOTS = ("libs/", "services/", "deploy/", "docs/", "tests/", ".ci/")
