@@ -26,6 +26,7 @@ ONCE = {"database-roles", "identity-migrate", "billing-migrate", "media-migrate"
 NOT_FOR_COMPOSE = {
     "DATABASE_DIRECT_URL",  # the database is reached directly
     "DATABASE_POOLER",
+    "ENTRAIN_REVISION",  # the image says it itself
     "GATEWAY_PUBLIC_KEYS",  # the gateway is there to be asked
     "GATEWAY_DEVELOPMENT_USER",  # refused in production
 }
