@@ -15,6 +15,8 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from tests.support.deployment import Deployment
 from tests.support.event_ledger import until
+from tests.support.prometheus import PrivatePrometheus
+from tests.support.watched_product import everything_is_seen, jobs_of
 
 
 @pytest.mark.timeout(240)
@@ -23,7 +25,9 @@ async def test_through_separate_processes_over_rabbitmq(
 ) -> None:
     async with Deployment(tmp_path, postgres, object_store, bucket, rabbitmq_url) as deployment:
         await deployment.seed()
-        heard = await Journey(deployment.url, deployment, tell=print).play("user_traveller")
+        async with PrivatePrometheus(tmp_path / "prometheus", jobs_of(deployment)) as prometheus:
+            heard = await Journey(deployment.url, deployment, tell=print).play("user_traveller")
+            await everything_is_seen(prometheus, deployment, "user_traveller")
         await _signed_out_is_out(deployment, rabbitmq_url)
     assert heard.seconds > 20
 

@@ -41,7 +41,7 @@ class StoredFiles:
 
     async def find(self) -> list[str]:
         async with looking(self._database) as uow:
-            rows = list(await audio_after(uow, self._after))
+            rows = await audio_after(uow, self._after) or await audio_after(uow, "")
             again = await audio_by_session(uow, self._missing)
         self._after = rows[-1].session_id if rows else ""
         again.update({row.session_id: row for row in rows})
