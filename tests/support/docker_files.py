@@ -41,9 +41,9 @@ def compose(command: list[str], variables: Mapping[str, str], folder: Path) -> s
     return subprocess.run(whole, check=False, capture_output=True, text=True, env={"HOME": str(folder)})
 
 
-def configuration(variables: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def configuration(variables: Mapping[str, str], folder: Path, *options: str) -> dict[str, Any]:
     """The file after interpolation and merging. Fails with compose's own words when it is wrong."""
-    answer = compose(["config", "--format", "json"], variables, folder)
+    answer = compose([*options, "config", "--format", "json"], variables, folder)
     assert answer.returncode == 0, answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout)
     return found

@@ -21,7 +21,8 @@ RATE_INTERVAL = "1m"
 """What Grafana would put in the place of ``$__rate_interval``."""
 _WORDS = {"sum", "max", "min", "count", "by", "on", "and", "or", "offset", "rate", "increase", "time", "vector"}
 _WORDS |= {"histogram_quantile", "avg_over_time"}
-_NO_NAME = re.compile(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without) \([^)]*\)|offset \w+')
+_TEXT = re.compile(r'"[^"]*"')
+_NO_NAME = re.compile(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without) \([^)]*\)|offset \w+")
 
 
 def program(name: str) -> str:
@@ -51,7 +52,7 @@ def rules() -> Iterator[str]:
 
 def metrics_named_in(expression: str) -> set[str]:
     """The scraped metrics of an expression: what rules record is not among them."""
-    words = re.findall(r"[a-zA-Z_:][\w:]*", _NO_NAME.sub(" ", expression))
+    words = re.findall(r"[a-zA-Z_:][\w:]*", _NO_NAME.sub(" ", _TEXT.sub("", expression)))
     return {word for word in words if word not in _WORDS and ":" not in word and word not in ("up", "ALERTS")}
 
 
@@ -125,4 +126,4 @@ class PrivatePrometheus:
         """The names of all metrics that the scraped processes describe, with and without samples."""
         found = await self.ask("metadata")
         histograms = {name for name, entries in found.items() if entries[0]["type"] == "histogram"}
-        return found.keys() | {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
+        return set(found) | {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import AliasChoices
 
 from billing.settings import BillingSettings
@@ -23,6 +24,7 @@ SETTINGS: dict[str, type[Settings]] = {
 PROCESSES = {"gateway", *(f"{name}-{part}" for name in ("identity", "billing", "media") for part in ("api", "worker"))}
 STORES = {"postgres", "rabbitmq", "seaweedfs"}
 ONCE = {"database-roles", "identity-migrate", "billing-migrate", "media-migrate", "media-seed-catalog"}
+WATCHERS = {"prometheus", "grafana"}
 NOT_FOR_COMPOSE = {
     "DATABASE_DIRECT_URL",  # the database is reached directly
     "DATABASE_POOLER",
@@ -127,6 +129,24 @@ def test_processes_come_back_and_have_time_to_finish(services: dict[str, Any]) -
         assert services[name]["stop_grace_period"] == "40s"
     for name in ONCE:
         assert services[name]["restart"] == "on-failure:3"
+
+
+def test_who_watches_is_started_on_demand_and_finds_every_process(tmp_path: Path) -> None:
+    given = dict.fromkeys(read_variables(), "given")
+    services = configuration(given, tmp_path, "--profile", "observability")["services"]
+    jobs = yaml.safe_load((REPOSITORY / "deploy" / "observability" / "prometheus.yml").read_text())["scrape_configs"]
+
+    assert set(services) == PROCESSES | STORES | ONCE | WATCHERS
+    assert {job["job_name"] for job in jobs} == PROCESSES
+    assert all(job["static_configs"][0]["targets"][0].partition(":")[0] == job["job_name"] for job in jobs)
+    test_every_container_is_hardened_and_limited(services)
+    for name in WATCHERS:
+        assert {port["host_ip"] for port in services[name]["ports"]} == {"127.0.0.1"}
+        for mounted in services[name]["volumes"]:
+            assert mounted["type"] == "volume" or Path(mounted["source"]).exists()
+    reached = set(services["prometheus"]["networks"])
+    assert all(reached & set(services[name]["networks"]) for name in PROCESSES)
+    assert "data" not in reached
 
 
 def test_whoever_is_waited_for_can_say_that_it_is_ready(services: dict[str, Any]) -> None:
