@@ -13,20 +13,19 @@ import asyncio
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from dashboards import DASHBOARDS, Dashboard, Panel
 from embedded.journey import Journey
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
 from tests.support.deployment import Deployment
-from tests.support.prometheus import PrivatePrometheus
+from tests.support.prometheus import PrivatePrometheus, ShownPanel, dashboards
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.watched_product import jobs_of
 
@@ -43,9 +42,9 @@ def main() -> None:
     wanted.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(_recorded(Path(folder), wanted.journeys))
-    for dashboard in DASHBOARDS:
-        picture = wanted.folder / f"{dashboard.uid}.png"
-        _draw(dashboard, found, picture)
+    for name, panels in dashboards().items():
+        picture = wanted.folder / f"{name}.png"
+        _draw(panels, found, picture)
         print(f"wrote {picture}", flush=True)
 
 
@@ -67,7 +66,7 @@ async def _recorded(folder: Path, journeys: int) -> Mapping[str, Series]:
         began = time.time()
         await deployment.seed()
         await _play(deployment, journeys)
-        return {panel.title: await _range(prometheus, panel, began) for each in DASHBOARDS for panel in each.panels}
+        return {one.title: await _range(prometheus, one, began) for panels in dashboards().values() for one in panels}
 
 
 async def _play(deployment: Deployment, journeys: int) -> None:
@@ -90,11 +89,11 @@ async def _look_around(deployment: Deployment) -> None:
                 await asyncio.sleep(0.3)
 
 
-async def _range(prometheus: PrivatePrometheus, panel: Panel, began: float) -> Series:
+async def _range(prometheus: PrivatePrometheus, panel: ShownPanel, began: float) -> Series:
     series: Series = {}
     for legend, query in panel.queries.items():
         asked = {"start": str(began), "end": str(time.time()), "step": str(STEP_SECONDS)}
-        found = await prometheus.ask("query_range", query=query.replace("$__rate_interval", "30s"), **asked)
+        found = await prometheus.ask("query_range", query=query, **asked)
         for line in found["result"]:
             name = legend
             for label, value in line["metric"].items():
@@ -104,21 +103,20 @@ async def _range(prometheus: PrivatePrometheus, panel: Panel, began: float) -> S
     return series
 
 
-def _draw(dashboard: Dashboard, found: Mapping[str, Series], picture: Path) -> None:
+def _draw(panels: Sequence[ShownPanel], found: Mapping[str, Series], picture: Path) -> None:
     from matplotlib import pyplot  # type: ignore[import-not-found, unused-ignore]
 
-    rows = math.ceil(len(dashboard.panels) / 3)
+    rows = math.ceil(len(panels) / 3)
     figure, places = pyplot.subplots(rows, 3, figsize=(15, 3 * rows), layout="constrained", squeeze=False)
-    figure.suptitle(f"Entrain: {dashboard.title}")
-    for place in places.flat[len(dashboard.panels) :]:
+    for place in places.flat[len(panels) :]:
         place.set_visible(False)
-    for place, panel in zip(places.flat, dashboard.panels, strict=False):
+    for place, panel in zip(places.flat, panels, strict=False):
         _draw_panel(place, panel, found[panel.title])
     figure.savefig(picture, dpi=70, pil_kwargs={"optimize": True})
     pyplot.close(figure)
 
 
-def _draw_panel(place: Any, panel: Panel, series: Series) -> None:
+def _draw_panel(place: Any, panel: ShownPanel, series: Series) -> None:
     place.set_title(f"{panel.title}, {panel.unit}", fontsize=9)
     place.tick_params(labelsize=7)
     highest = sorted(series, key=lambda name: -max((value for _, value in series[name]), default=0.0))

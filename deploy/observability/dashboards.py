@@ -5,6 +5,7 @@ from typing import Any
 
 WIDTH, HEIGHT = 8, 7
 """Of a panel; three fill a row of Grafana's grid of 24."""
+QUIET = "No data is good news."
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -24,6 +25,7 @@ class Panel:
             "id": place + 1,
             "type": self.kind,
             "title": self.title,
+            "description": QUIET if self.quiet else "",
             "datasource": _SOURCE,
             "gridPos": {"x": column * WIDTH, "y": row * HEIGHT, "w": WIDTH, "h": HEIGHT},
             "fieldConfig": {"defaults": {"unit": self.unit}, "overrides": []},

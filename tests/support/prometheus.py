@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 import yaml
 
-from dashboards import DASHBOARDS, Panel
 from embedded.processes import LOOPBACK, Child, ServerFailed, free_ports, spawn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,14 +33,34 @@ def program(name: str) -> str:
     return found
 
 
-def panels() -> list[tuple[Panel, str, str]]:
-    """Every query of every dashboard as (panel, legend, query)."""
-    return [
-        (panel, legend, query.replace("$__rate_interval", RATE_INTERVAL))
-        for dashboard in DASHBOARDS
-        for panel in dashboard.panels
-        for legend, query in panel.queries.items()
-    ]
+@dataclass(frozen=True, slots=True)
+class ShownPanel:
+    """A panel of a dashboard as Grafana has it. ``queries`` by legend; ``quiet``: no data is good news."""
+
+    title: str
+    unit: str
+    queries: dict[str, str]
+    quiet: bool
+
+
+def dashboards() -> dict[str, list[ShownPanel]]:
+    """The panels of each dashboard, by the name of its file."""
+    files = sorted((OBSERVABILITY / "dashboards").glob("*.json"))
+    return {path.stem: [_panel(panel) for panel in json.loads(path.read_text("utf-8"))["panels"]] for path in files}
+
+
+def _panel(panel: dict[str, Any]) -> ShownPanel:
+    queries = {
+        target["legendFormat"]: target["expr"].replace("$__rate_interval", RATE_INTERVAL) for target in panel["targets"]
+    }
+    return ShownPanel(panel["title"], panel["fieldConfig"]["defaults"]["unit"], queries, bool(panel["description"]))
+
+
+def panel_queries() -> Iterator[tuple[ShownPanel, str]]:
+    """Every query of every dashboard."""
+    for panels in dashboards().values():
+        for panel in panels:
+            yield from ((panel, query) for query in panel.queries.values())
 
 
 def rules() -> Iterator[str]:

@@ -6,7 +6,7 @@ import aiohttp
 
 from tests.support.deployment import Deployment
 from tests.support.event_ledger import until
-from tests.support.prometheus import PrivatePrometheus, metrics_named_in, panels, rules
+from tests.support.prometheus import PrivatePrometheus, metrics_named_in, panel_queries, rules
 
 SEEN_SECONDS = 30.0
 
@@ -20,14 +20,14 @@ def jobs_of(deployment: Deployment) -> dict[str, int]:
 async def everything_is_seen(prometheus: PrivatePrometheus, deployment: Deployment, user_id: str) -> None:
     """Each rule and each panel is answered, and says something unless silence is good news."""
     await _ask_again_for_what_was_asked_once(deployment, user_id)
-    silent = [(panel.title, query) for panel, _, query in panels() if not panel.quiet]
+    silent = [(panel.title, query) for panel, query in panel_queries() if not panel.quiet]
 
     async def all_told() -> bool:
         silent[:] = [(title, query) for title, query in silent if not await prometheus.query(query)]
         return not silent
 
     assert await until(all_told, SEEN_SECONDS), f"panels without data: {silent}"
-    for panel, _, query in panels():
+    for panel, query in panel_queries():
         assert await prometheus.query(query) or panel.quiet
     await _rules_are_evaluated(prometheus)
     await _metrics_are_exposed(prometheus)
@@ -53,6 +53,6 @@ async def _rules_are_evaluated(prometheus: PrivatePrometheus) -> None:
 
 async def _metrics_are_exposed(prometheus: PrivatePrometheus) -> None:
     exposed = await prometheus.families()
-    named = set().union(*(metrics_named_in(query) for query in [*rules(), *(query for _, _, query in panels())]))
+    named = set().union(*(metrics_named_in(query) for query in [*rules(), *(query for _, query in panel_queries())]))
     assert len(named) > 40
     assert named - exposed == set()

@@ -1,6 +1,7 @@
 """Media's whole wiring."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from common.auth import CallerVerifier
