@@ -159,7 +159,7 @@ BILLING = Dashboard(
         Panel(
             "Since the last webhook",
             "s",
-            {"RevenueCat": "time() - max(billing_webhook_last_received_timestamp_seconds)"},
+            {"RevenueCat": "time() - (max(billing_webhook_last_received_timestamp_seconds) > 0)"},
         ),
         Panel(
             "Changes by what led to them",

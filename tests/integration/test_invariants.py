@@ -172,6 +172,8 @@ async def test_a_look_changes_nothing_and_one_that_fails_leaves_the_time_of_the_
         await break_by(database_url, "ALTER TABLE billing.refresh RENAME TO elsewhere")
         failing = Invariants("billing", [each for each in world.service.invariants.all if each.name == name])
         await failing._look_or_report(failing.all[0])
+        assert await failing.report() == 1
+        assert "could not be looked at: ProgrammingError" in capsys.readouterr().out
         assert shown("invariant_last_run_timestamp_seconds", "billing", name) == 7
         assert await rows(database_url, "SELECT user_id FROM billing.elsewhere") == []
     assert EVERY_SECONDS <= 60

@@ -106,14 +106,18 @@ class Invariants:
 
     async def report(self) -> int:
         """Looks at all once and prints what is found and what to do; 0 when everything holds."""
-        violated = 0
+        well = True
         for invariant in self.all:
             print(f"{invariant.name}: {invariant.rule} ...", end=" ", flush=True)
-            found = await self.look(invariant)
+            try:
+                found = await self.look(invariant)
+            except Exception as error:  # the others can be looked at all the same
+                print(f"could not be looked at: {type(error).__name__}: {error}"[:300])
+                print("  What to do: see that the database and the store can be reached from here, then look again")
+                well = False
+                continue
             print(f"{len(found)} violations" if found else "holds", flush=True)
-            for finding in found:
-                print(f"  {finding}")
             if found:
-                print(f"  What to do: {invariant.remedy}")
-            violated += bool(found)
-        return 1 if violated else 0
+                print(*(f"  {finding}" for finding in found), f"  What to do: {invariant.remedy}", sep="\n")
+                well = False
+        return 0 if well else 1
