@@ -2,7 +2,7 @@
 
     python -m tests.dashboards_report [--journeys 15] [--folder docs/observability]
 
-Takes about two minutes. Needs matplotlib, which is not in the lock: install it beside, as
+Takes about a minute and a half. Needs matplotlib, which is not in the lock: install it beside, as
 `.venv/bin/uv pip install --target .cache/plot matplotlib`, and run with PYTHONPATH=.cache/plot.
 """
 

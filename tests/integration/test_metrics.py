@@ -76,6 +76,9 @@ async def test_everybody_is_told_again_in_turn_and_nothing_changes_by_it(databas
         await world.hear_and_work()
         database = world.service.database
         assert await retell(database, "") == "user_2"
+        assert len(await world.announced()) == 1  # what was told just now may be on its way
+        world.clock.forward(minutes=6)
+        assert await retell(database, "") == "user_2"
         assert await retell(database, "user_2") == ""
         first, again = await world.announced()
         assert again == first.model_copy(update={"cause": again.cause, "repeated": True, "heard_at": None})

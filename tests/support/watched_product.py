@@ -31,6 +31,7 @@ async def everything_is_seen(prometheus: PrivatePrometheus, deployment: Deployme
         assert await prometheus.query(query) or panel.quiet
     await _rules_are_evaluated(prometheus)
     await _metrics_are_exposed(prometheus)
+    await deployment.run("media", "invariants")
 
 
 async def _ask_again_for_what_was_asked_once(deployment: Deployment, user_id: str) -> None:

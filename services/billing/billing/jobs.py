@@ -1,6 +1,7 @@
 """What billing's worker does all the time."""
 
 import asyncio
+from datetime import timedelta
 
 from prometheus_client import Gauge
 
@@ -17,6 +18,8 @@ from common.db.wakeup import WakeUp
 TICK_SECONDS = 1.0
 MEASURE_SECONDS = 10.0
 RETELL_SECONDS, RETOLD_AT_ONCE = 60.0, 20
+TOLD_BY_THEN = timedelta(minutes=5)
+"""A change that is younger may still be on its way: told again it could come first, and look like one that was lost."""
 READINGS_DUE = Gauge("billing_readings_due", "Customers waiting to be read at RevenueCat")
 READINGS_LATE = Gauge("billing_readings_oldest_seconds", "How long the first of them has been due")
 REMOVALS_WAITING = Gauge("billing_removals_waiting", "Deleted users whom RevenueCat still knows")
@@ -60,7 +63,7 @@ async def retell(database: Database, last: str) -> str:
     """Tells those who follow ``last``; the last one told, or "" at the end."""
     async with database.transaction() as uow:
         found = await queries.customers_after(uow, last, RETOLD_AT_ONCE)
-        await announce_again(uow, found)
+        await announce_again(uow, [known for known in found if known.updated_at < uow.now - TOLD_BY_THEN])
     return found[-1].user_id if found else ""
 
 
