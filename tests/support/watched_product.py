@@ -1,6 +1,7 @@
 """What must be seen of the running product once a journey was played through it."""
 
-import asyncio
+from functools import partial
+from typing import Any
 
 import aiohttp
 
@@ -8,7 +9,8 @@ from tests.support.deployment import Deployment
 from tests.support.event_ledger import until
 from tests.support.prometheus import PrivatePrometheus, metrics_named_in, panel_queries, rules
 
-SEEN_SECONDS = 30.0
+SEEN_SECONDS = 60.0
+ASKED = 'sum(http_requests_total{service="gateway",route="/affirmations/generate"})'
 
 
 def jobs_of(deployment: Deployment) -> dict[str, int]:
@@ -19,7 +21,7 @@ def jobs_of(deployment: Deployment) -> dict[str, int]:
 
 async def everything_is_seen(prometheus: PrivatePrometheus, deployment: Deployment, user_id: str) -> None:
     """Each rule and each panel is answered, and says something unless silence is good news."""
-    await _ask_again_for_what_was_asked_once(deployment, user_id)
+    await _ask_again_for_what_was_asked_once(prometheus, deployment, user_id)
     silent = [(panel.title, query) for panel, query in panel_queries() if not panel.quiet]
 
     async def all_told() -> bool:
@@ -34,15 +36,21 @@ async def everything_is_seen(prometheus: PrivatePrometheus, deployment: Deployme
     await deployment.run("media", "invariants")
 
 
-async def _ask_again_for_what_was_asked_once(deployment: Deployment, user_id: str) -> None:
-    """A series that begins at 1 does not grow until it is 2."""
-    headers = {"Authorization": f"Bearer {deployment.token(user_id)}"}
+async def _ask_again_for_what_was_asked_once(prometheus: PrivatePrometheus, deployment: Deployment, user: str) -> None:
+    """A series that begins at 1 does not grow until it is 2, with a scrape between the two."""
+    headers = {"Authorization": f"Bearer {deployment.token(user)}"}
     wish = {"sessionType": "Confidence", "goal": "speak calmly", "count": 6}
     async with aiohttp.ClientSession(deployment.url, headers=headers) as http:
         for _ in range(2):
+            before = await prometheus.query(ASKED)
             async with http.post("/affirmations/generate", json=wish) as answer:
                 assert answer.status in (200, 403), await answer.text()
-            await asyncio.sleep(1.5)  # a scrape lies between the two
+            assert await until(partial(_grew, prometheus, before), SEEN_SECONDS)
+
+
+async def _grew(prometheus: PrivatePrometheus, before: list[Any]) -> bool:
+    now = await prometheus.query(ASKED)
+    return float(now[0]["value"][1]) > (float(before[0]["value"][1]) if before else 0.0)
 
 
 async def _rules_are_evaluated(prometheus: PrivatePrometheus) -> None:
