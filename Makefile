@@ -6,7 +6,7 @@ SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz voices backup restore lint contracts lock environment broker pooler
+.PHONY: help run test year attacks fuzz voices backup restore lint contracts rules lock environment broker pooler prometheus
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,7 +15,7 @@ help: ## show this list
 run: environment ## the whole product on 127.0.0.1:8787, data in ./.data; Ctrl-C stops it
 	@exec $(BIN)/python -m embedded $(ARGS)
 
-test: environment broker pooler ## every test, against real PostgreSQL, S3 and RabbitMQ
+test: environment broker pooler prometheus ## every test, against real PostgreSQL, S3 and RabbitMQ
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 attacks: environment broker ## the tests of every known attack on tokens and their carriage, and the table of them
@@ -47,6 +47,9 @@ lint: environment ## style, types, import rules, Docker and Kubernetes files
 contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
 
+rules: environment ## the alert rules of deploy/observability/slos.yml, and the dashboards, made anew
+	@$(BIN)/python deploy/observability/generate.py
+
 lock: environment ## renew requirements.lock and the images' lists; ARGS="--upgrade NAME" moves a version
 	@$(PYTHON) deploy/setup/lock.py $(ARGS)
 
@@ -58,3 +61,6 @@ broker:
 
 pooler:
 	@$(PYTHON) deploy/setup/pgbouncer.py
+
+prometheus:
+	@$(PYTHON) deploy/setup/prometheus.py

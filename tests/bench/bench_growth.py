@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 
 from embedded.composition import BUCKET
+from embedded.databases import NAME
 from tests.support.media import draft
 from tests.support.playground import Playground, playground
 
@@ -121,7 +122,7 @@ class Growth:
             return await answer.json()
 
     async def _sizes(self) -> dict[str, int]:
-        session = await asyncpg.connect(self._ground.product.postgres.url())
+        session = await asyncpg.connect(self._ground.product.postgres.url(NAME))
         try:
             found = await session.fetch(_SIZES, SCHEMAS)
             return {f"{schema}.{table}": size for schema, table, size in found}

@@ -30,8 +30,10 @@ from tests.support.backup import create, new_database, restore
 from tests.support.command_lines import called
 from tests.support.deployment import Deployment
 from tests.support.event_ledger import until
+from tests.support.prometheus import PrivatePrometheus
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.schemas import rows
+from tests.support.watched_product import everything_is_seen, jobs_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 LEAVING = "user_2leavingForGood0000000000"
@@ -56,8 +58,12 @@ async def deployment(
     await rabbitmq.delete_vhost(VHOST)
 
 
-async def test_through_separate_processes_over_rabbitmq(deployment: Deployment, rabbitmq: PrivateRabbitMQ) -> None:
-    heard = await Journey(deployment.url, deployment, tell=print).play("user_traveller")
+async def test_through_separate_processes_over_rabbitmq(
+    deployment: Deployment, rabbitmq: PrivateRabbitMQ, tmp_path: Path
+) -> None:
+    async with PrivatePrometheus(tmp_path / "prometheus", jobs_of(deployment)) as prometheus:
+        heard = await Journey(deployment.url, deployment, tell=print).play("user_traveller")
+        await everything_is_seen(prometheus, deployment, "user_traveller")
     await _signed_out_is_out(deployment, rabbitmq.url(VHOST))
     assert heard.seconds > 20
 

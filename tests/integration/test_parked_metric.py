@@ -21,7 +21,8 @@ async def test_a_worker_shows_how_many_messages_are_parked(
     service = build(LedgerSettings(database_url=SecretStr(database_url)))
 
     async def shown() -> bool:
-        return REGISTRY.get_sample_value("messages_parked", {"queue": QUEUE}) == 2
+        attached = REGISTRY.get_sample_value("consumer_attached", {"queue": QUEUE})
+        return attached == 1 and REGISTRY.get_sample_value("messages_parked", {"queue": QUEUE}) == 2
 
     async with ledger(database_url), PostgresBus(database_url) as bus:
         await bus.declare(Binding(QUEUE, (UserChanged.type,)))

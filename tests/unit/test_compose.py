@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import AliasChoices
 
 from backup.settings import BackupSettings
@@ -32,9 +33,11 @@ ONCE = {
     "media-migrate",
     "media-seed-catalog",
 }
+WATCHERS = {"prometheus", "grafana"}
 NOT_FOR_COMPOSE = {
     "DATABASE_DIRECT_URL",  # the database is reached directly
     "DATABASE_POOLER",
+    "ENTRAIN_REVISION",  # the image says it itself
     "GATEWAY_PUBLIC_KEYS",  # the gateway is there to be asked
     "GATEWAY_DEVELOPMENT_USER",  # refused in production
 }
@@ -59,7 +62,7 @@ def reads(settings: type[Settings]) -> dict[str, set[str]]:
 
 
 def test_the_file_names_every_part_of_the_product(services: dict[str, Any]) -> None:
-    assert set(services) == PROCESSES | STORES | ONCE | BACKUP
+    assert set(services) == PROCESSES | STORES | ONCE | BACKUP | WATCHERS
 
 
 @pytest.mark.parametrize("missing", sorted(demanded()))
@@ -149,6 +152,23 @@ def test_processes_come_back_and_have_time_to_finish(services: dict[str, Any]) -
         assert services[name]["stop_grace_period"] == "40s"
     for name in ONCE:
         assert services[name]["restart"] == "on-failure:3"
+
+
+def test_who_watches_is_started_on_demand_and_finds_every_process(tmp_path: Path) -> None:
+    given = dict.fromkeys(read_variables(), "given")
+    services = configuration(given, tmp_path)["services"]
+    jobs = yaml.safe_load((REPOSITORY / "deploy" / "observability" / "prometheus.yml").read_text())["scrape_configs"]
+
+    assert {job["job_name"] for job in jobs} == PROCESSES
+    assert all(job["static_configs"][0]["targets"][0].partition(":")[0] == job["job_name"] for job in jobs)
+    test_every_container_is_hardened_and_limited(services)
+    for name in WATCHERS:
+        assert {port["host_ip"] for port in services[name]["ports"]} == {"127.0.0.1"}
+        for mounted in services[name]["volumes"]:
+            assert mounted["type"] == "volume" or Path(mounted["source"]).exists()
+    reached = set(services["prometheus"]["networks"])
+    assert all(reached & set(services[name]["networks"]) for name in PROCESSES)
+    assert "data" not in reached
 
 
 def test_whoever_is_waited_for_can_say_that_it_is_ready(services: dict[str, Any]) -> None:

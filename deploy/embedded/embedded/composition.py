@@ -17,6 +17,7 @@ from billing.settings import BillingSettings
 from common.db.migrations import upgrade
 from common.internal_tokens import InternalTokenIssuer, public_keys_document
 from common.messaging.postgres import PostgresBus
+from common.process_metrics import tell_build
 from common.service import HttpServer, Service, Worker
 from common.signatures import private_key_from_pem
 from embedded import databases
@@ -158,6 +159,8 @@ class Product:
             "public_url": self.url,
         }
         media = MediaSettings(**shared, **_mode(), **self._media)  # type: ignore[arg-type]
+        for settings in (identity, billing, media):
+            tell_build(settings)
         return {"identity": build_identity(identity), "billing": build_billing(billing), "media": build_media(media)}
 
     def _identity(self) -> dict[str, Any]:
@@ -198,6 +201,7 @@ class Product:
             gateway_token_lifetime_seconds=LONGEST_TOKEN,
             public_url=self.url,
         )
+        tell_build(settings)
         gateway: Gateway = build_gateway(settings, bus=lambda: nullcontext(bus))
         self._open.push_async_callback(gateway.close)
         await gateway.start()

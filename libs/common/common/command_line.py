@@ -1,4 +1,4 @@
-"""The command line every service shares: ``api``, ``worker``, ``migrate`` and ``parked``."""
+"""The command line every service shares: ``api``, ``worker``, ``migrate``, ``invariants`` and ``parked``."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from common.messaging.parking import Commands, add_parked, manage_parked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
 from common.observability import configure_logging
+from common.process_metrics import tell_build
 from common.service import PortTaken, Service, run_api, run_process, run_worker
 from common.settings import EXIT_BAD_SETTINGS, DatabaseSettings
 
@@ -29,6 +30,8 @@ def parser(service: str, *, port: int, summary: str) -> tuple[argparse.ArgumentP
         command.add_argument("--port", type=int, default=default, help="port to listen on (default: %(default)s)")
     text = "bring the database schema and the broker's queues up to date; safe to run from every replica"
     commands.add_parser("migrate", help=text, description=text)
+    text = "look once at what must hold of the stored data, and say what to do where it does not; exit 0 when all holds"
+    commands.add_parser("invariants", help=text, description=text)
     add_parked(commands)
     return root, commands
 
@@ -36,6 +39,7 @@ def parser(service: str, *, port: int, summary: str) -> tuple[argparse.ArgumentP
 def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callable[[], Service]) -> int:
     """Runs one of the shared commands; returns the exit code."""
     configure_logging(settings.service, level=settings.log_level, style=settings.log_format)
+    tell_build(settings)
     if arguments.command in ("worker", "parked") and settings.rabbitmq_url is None:
         print(f"{settings.service}: RABBITMQ_URL: needed by `{arguments.command}`; see .env.example", file=sys.stderr)
         return EXIT_BAD_SETTINGS
@@ -60,6 +64,9 @@ async def _run(arguments: argparse.Namespace, settings: DatabaseSettings, servic
         return 0
     if arguments.command == "migrate":
         return await _migrate(settings, service)
+    if arguments.command == "invariants":
+        async with service.opened():
+            return await service.invariants.report()
     bus = broker(settings)
     if arguments.command == "worker":
         checks = {"broker": bus.check, "database": service.database.check}

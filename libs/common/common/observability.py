@@ -20,9 +20,11 @@ HTTP_REQUESTS = Counter("http_requests_total", "Answered requests", ["service", 
 HTTP_SECONDS = Histogram("http_request_duration_seconds", "Time to answer a request", ["service", "method", "route"])
 MESSAGES_HANDLED = Counter("messages_handled_total", "Messages by outcome", ["queue", "type", "outcome"])
 MESSAGES_PARKED = Gauge("messages_parked", "Messages waiting for a person", ["queue"])
+CONSUMER_ATTACHED = Gauge("consumer_attached", "1 while this worker takes messages from the queue", ["queue"])
 OUTBOX_PENDING = Gauge("outbox_pending", "Events committed and not yet published", ["schema"])
 OUTBOX_AGE = Gauge("outbox_oldest_seconds", "Age of the oldest unpublished event", ["schema"])
 OUTBOX_PUBLISHED = Counter("outbox_published_total", "Events confirmed by the broker", ["schema"])
+OUTBOX_LEADING = Gauge("outbox_relay_leading", "1 while this process publishes the schema's outbox", ["schema"])
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")

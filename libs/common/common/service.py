@@ -18,11 +18,13 @@ from sqlalchemy import MetaData
 
 from common.db.engine import LOST, Database
 from common.db.retention import Forgetting, Retention
+from common.invariants import Invariant, Invariants, outbox_published
 from common.messaging.bus import Bus, Consumption
 from common.messaging.consumers import Subscription
 from common.messaging.outbox import Outbox, Relay
 from common.messaging.rabbit_consumption import REACHING_FAILED as BROKER_FAILED
-from common.observability import MESSAGES_PARKED, logger
+from common.observability import CONSUMER_ATTACHED, MESSAGES_PARKED, logger
+from common.process_metrics import event_loop_watched
 from common.web.app import Check, create_app
 
 Loop = Callable[[], Awaitable[None]]
@@ -59,6 +61,12 @@ class Service:
     retentions: Sequence[Retention] = ()
     resources: Sequence[AbstractAsyncContextManager[Any]] = ()
     """Opened before anything runs, closed in reverse order."""
+    rules: Sequence[Invariant] = ()
+    """What must hold of its data, beside that of every service's."""
+
+    @property
+    def invariants(self) -> Invariants:
+        return Invariants(self.name, (outbox_published(self.database, self.outbox.schema), *self.rules))
 
     @property
     def forgetting(self) -> Forgetting:
@@ -89,7 +97,12 @@ class Worker:
             consumption = await subscription.start(self._bus, service.database, service.outbox.schema)
             self._consumptions[subscription.queue] = consumption
         relay = Relay(service.outbox, service.database.direct_url, self._bus)
-        own = {"relay": relay.run, "measure_parked": self._measure_parked, "forget": service.forgetting.run}
+        own = {
+            "relay": relay.run,
+            "measure_queues": self._measure_queues,
+            "invariants": service.invariants.run,
+            "forget": service.forgetting.run,
+        }
         for name, loop in {**own, **service.loops}.items():
             self._tasks[name] = asyncio.create_task(self._supervise(name, loop), name=f"{service.name}.{name}")
         return self
@@ -103,9 +116,10 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _measure_parked(self) -> None:
+    async def _measure_queues(self) -> None:
         while True:
             for queue, consumption in self._consumptions.items():
+                CONSUMER_ATTACHED.labels(queue).set(consumption.attached())
                 try:
                     MESSAGES_PARKED.labels(queue).set(await consumption.parked())
                 except (*BROKER_FAILED, *LOST) as error:  # readiness and the consumer say that the bus is away
@@ -243,7 +257,12 @@ def run_process(main: Coroutine[Any, Any, Result]) -> Result:
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        return runner.run(_watched(main))
+
+
+async def _watched(main: Coroutine[Any, Any, Result]) -> Result:
+    async with event_loop_watched():
+        return await main
 
 
 def stop_requested() -> asyncio.Event:

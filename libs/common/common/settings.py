@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people")
+    entrain_revision: str = Field("unknown", description="which build this is, for `entrain_build_info`; images set it")
 
     @classmethod
     def load(cls) -> Self:

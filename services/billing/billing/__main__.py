@@ -1,4 +1,4 @@
-"""``python -m billing api | worker | migrate | parked | explain | reconcile | replay | announce``."""
+"""``python -m billing api | worker | migrate | invariants | parked | explain | reconcile | replay | announce``."""
 
 import argparse
 import asyncio

@@ -1,6 +1,7 @@
 """Why something happens to a subscription, in words that support and the user understand."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from billing.notice import Notice
@@ -14,6 +15,8 @@ class Cause:
     text: str
     event_id: str | None = None
     event_type: str | None = None
+    heard_at: datetime | None = None
+    """When the webhook came in."""
 
 
 CHECK = Cause("check", "read at RevenueCat as planned")
@@ -23,7 +26,9 @@ RECONCILE = Cause("reconcile", "an operator asked for a fresh look")
 
 
 def told_by(notice: Notice) -> Cause:
-    return Cause("webhook", f"RevenueCat sent {notice.type} (event {notice.id})", notice.id, notice.type)
+    return Cause(
+        "webhook", f"RevenueCat sent {notice.type} (event {notice.id})", notice.id, notice.type, notice.received_at
+    )
 
 
 def replayed(notice: Notice) -> Cause:
@@ -33,7 +38,7 @@ def replayed(notice: Notice) -> Cause:
 
 def honoured(notice: Notice) -> Cause:
     text = f"RevenueCat sent {notice.type} (event {notice.id}) and cannot be read now: honoured until it can, for a day"
-    return Cause("provisional", f"{text} at most", notice.id, notice.type)
+    return Cause("provisional", f"{text} at most", notice.id, notice.type, notice.received_at)
 
 
 def claimed(anonymous_id: str) -> Cause:

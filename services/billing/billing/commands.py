@@ -6,13 +6,15 @@ Locks are taken in one order everywhere: customer, alias, refresh.
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import get_args
 
+from prometheus_client import Counter
 from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from billing import queries
-from billing.causes import RECONCILE, TIME, Cause, claimed, honoured, lost_to_owner, replayed, told_by
+from billing.causes import RECONCILE, TIME, Cause, CauseKind, claimed, honoured, lost_to_owner, replayed, told_by
 from billing.entitlement import Evidence, Grant, Rules, SubscriptionState
 from billing.models import (
     CLOCKS_APART,
@@ -41,6 +43,9 @@ MOST_CLAIMS = 5
 """How many anonymous ids one user may claim: each is one more call at every reading."""
 NOTICES_HELD = 50
 """How many fresh notices about a person are held against a reading at most."""
+CHANGES = Counter("billing_subscription_changes_total", "Subscriptions that changed, by what led to it", ["cause"])
+for _kind in get_args(CauseKind):
+    CHANGES.labels(_kind)
 log = logger("billing")
 
 # the path of webhooks and readings is written as SQL: building these as expressions costs more than running them
@@ -205,7 +210,8 @@ def _bring(uow: UnitOfWork, rules: Rules, customer: Customer, known: Evidence, c
     customer.changes_at = known.changes_at(rules, customer.user_id, uow.now)
     changed = customer.become(state, cause.text, uow.now)
     if changed:
-        uow.emit(changed)
+        CHANGES.labels(cause.kind).inc()
+        uow.emit(changed.model_copy(update={"heard_at": cause.heard_at}))
         uow.session.add(_entry(customer, state, cause, uow.now, known.taken_ms))
     return state
 

@@ -124,7 +124,7 @@ class Customer(Base, table=True):
 
     def announced_again(self) -> SubscriptionChanged:
         """What was announced last, with its own sequence: who knows it passes it over."""
-        told = {**self.announced, "sequence": self.sequence, "cause": "told again as it stands"}
+        told = {**self.announced, "sequence": self.sequence, "cause": "told again as it stands", "repeated": True}
         return SubscriptionChanged.model_validate(told)
 
     def become(self, state: SubscriptionState, cause: str, at: datetime) -> SubscriptionChanged | None:
@@ -140,7 +140,7 @@ class Customer(Base, table=True):
 
 def _announcement(event: SubscriptionChanged) -> dict[str, Any]:
     # said only when true, so that announcements from before it could be said stay equal
-    unsaid = {"sequence", "cause"} | (set() if event.provisional else {"provisional"})
+    unsaid = {"sequence", "cause", "heard_at", "repeated"} | (set() if event.provisional else {"provisional"})
     return event.model_dump(mode="json", by_alias=True, exclude=unsaid)
 
 

@@ -271,5 +271,11 @@ async def overdue_readings(uow: UnitOfWork) -> tuple[int, float]:
     return count, (uow.now - oldest).total_seconds() if oldest else 0.0
 
 
+async def last_webhook_at(uow: UnitOfWork) -> float:
+    """When the newest webhook that is kept came in, in Unix seconds; 0 when none is."""
+    at = await uow.session.scalar(select(func.max(col(WebhookEvent.received_at))))
+    return at.timestamp() if at else 0.0
+
+
 async def waiting_removals(uow: UnitOfWork) -> int:
     return (await uow.session.scalars(select(func.count()).select_from(SubscriberRemoval))).one()

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from billing import api, consumers, jobs, webhooks
+from billing.invariants import invariants
 from billing.models import Base, tombstones
 from billing.pacing import RequestBudget
 from billing.proof import WebhookProof
@@ -69,7 +70,9 @@ def build(
             "remove": partial(jobs.remove_for_ever, remover),
             "expire": partial(jobs.expire_for_ever, database, rules),
             "measure": partial(jobs.measure_for_ever, database),
+            "retell": partial(jobs.retell_for_ever, database),
         },
         retentions=retentions(settings.raw_retention, settings.erased_user_retention),
         resources=(http,),
+        rules=invariants(database, rules),
     )

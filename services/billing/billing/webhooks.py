@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import APIKeyHeader
+from prometheus_client import Counter
 
 from billing import commands
 from billing.notice import Notice, parse_notice
@@ -20,6 +21,9 @@ SIGNATURE = Security(APIKeyHeader(name=SIGNATURE_HEADERS[0], scheme_name="revenu
 """Named for the published API; what proves the sender is in ``proof``."""
 
 router = APIRouter(route_class=WireRoute, dependencies=[SIGNATURE])
+WEBHOOKS = Counter("billing_webhooks_total", "Webhooks of RevenueCat", ["outcome"])
+for _outcome in ("stored", "duplicate", "refused", "not_understood"):
+    WEBHOOKS.labels(_outcome)
 log = logger("webhooks")
 
 
@@ -28,10 +32,15 @@ async def _proven(request: Request) -> tuple[Notice, bytes]:
     proof: WebhookProof = request.app.state.webhook_proof
     now = request.app.state.database.clock()
     body = await request.body()
-    proof.check(request.headers, body, now)
+    try:
+        proof.check(request.headers, body, now)
+    except NotFromRevenueCat:
+        WEBHOOKS.labels("refused").inc()
+        raise
     try:
         return parse_notice(body, now), body
     except InvalidInput as error:
+        WEBHOOKS.labels("not_understood").inc()
         log.warning("webhook_not_understood", problem=error.details or error.message, webhook=redacted(body))
         raise
 
@@ -43,4 +52,6 @@ ProvenNotice = Annotated[tuple[Notice, bytes], Depends(_proven)]
 async def revenuecat(received: ProvenNotice, uow: Transaction) -> Stored:
     """Stores the event and the work it makes; answers 200 once both are safe, and never reads anything itself."""
     notice, body = received
-    return Stored(duplicate=not await commands.take_notice(uow, notice, body))
+    first = await commands.take_notice(uow, notice, body)
+    WEBHOOKS.labels("stored" if first else "duplicate").inc()
+    return Stored(duplicate=not first)

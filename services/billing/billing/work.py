@@ -48,7 +48,8 @@ _CLAIM = text("""
     RETURNING claimed.user_id, version, attempts, readings_again, cause_kind, cause, event_id, event_type, ARRAY(
         SELECT anonymous_id FROM billing.alias
         WHERE alias.user_id = claimed.user_id AND claimed_at IS NOT NULL ORDER BY anonymous_id
-    ) AS claimed_ids, EXISTS (SELECT FROM billing.erased_user AS gone WHERE gone.user_id = claimed.user_id) AS erased
+    ) AS claimed_ids, (SELECT received_at FROM billing.webhook_event WHERE id = claimed.event_id) AS heard_at,
+    EXISTS (SELECT FROM billing.erased_user AS gone WHERE gone.user_id = claimed.user_id) AS erased
 """)
 """Each rank by itself, so that the index finds the earliest however many readings are due."""
 _HELD = "WHERE user_id = :user_id AND lease_token = :token"
@@ -138,7 +139,7 @@ async def claim_readings(uow: UnitOfWork, limit: int) -> Sequence[Work]:
 
 def _work(row: Row[Any], token: UUID) -> Work:
     kind: CauseKind = row.cause_kind
-    cause = Cause(kind, row.cause, row.event_id, row.event_type)
+    cause = Cause(kind, row.cause, row.event_id, row.event_type, row.heard_at if kind == "webhook" else None)
     ids = (row.user_id, *row.claimed_ids)
     return Work(row.user_id, ids, row.erased, token, row.version, row.attempts, row.readings_again, cause)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from common.observability import configure_logging, logger
+from common.process_metrics import tell_build
 from common.service import LEAVE_SECONDS, HttpServer, PortTaken, run_process, stop_requested
 from common.settings import EXIT_BAD_SETTINGS
 from gateway.docs import document_text, merge
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     settings = GatewaySettings.load()
     configure_logging("gateway", level=settings.log_level, style=settings.log_format)
+    tell_build(settings)
     try:
         run_process(run_api(build_gateway(settings), chosen.host, chosen.port))
     except PortTaken as error:

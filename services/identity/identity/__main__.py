@@ -1,4 +1,4 @@
-"""``python -m identity api | worker | migrate | parked | link | unlink | links | deletions``."""
+"""``python -m identity api | worker | migrate | invariants | parked | link | unlink | links | deletions``."""
 
 import asyncio
 import sys

@@ -25,6 +25,7 @@ POLL_SECONDS = 5.0
 MEASURE_SECONDS = 10.0
 OPEN_DELETIONS = Gauge("identity_deletions_open", "Deletions of accounts that are not complete")
 OLDEST_DELETION = Gauge("identity_deletions_oldest_seconds", "How long the oldest of them has been going on")
+LAST_WEBHOOK = Gauge("identity_webhook_last_received_timestamp_seconds", "When the last webhook came; 0: none is kept")
 LOOKUPS_GIVEN_UP = Counter("identity_lookups_given_up_total", "Users the provider was asked about in vain", ["reason"])
 log = logger("jobs")
 
@@ -89,6 +90,7 @@ async def measure_for_ever(database: Database) -> None:
     while True:
         async with database.transaction() as uow:
             count, oldest = await queries.open_deletions(uow)
+            LAST_WEBHOOK.set(await queries.last_webhook_at(uow))
         OPEN_DELETIONS.set(count)
         OLDEST_DELETION.set(oldest)
         await asyncio.sleep(MEASURE_SECONDS)

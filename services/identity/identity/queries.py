@@ -8,7 +8,17 @@ from sqlmodel import col
 
 from common.db.uow import UnitOfWork
 from common.errors import Unauthorized
-from identity.models import Deletion, EndedSession, Link, Receipt, StoredPreferences, Tombstone, User, UserValue
+from identity.models import (
+    Deletion,
+    EndedSession,
+    Link,
+    Receipt,
+    StoredPreferences,
+    Tombstone,
+    User,
+    UserValue,
+    WebhookSeen,
+)
 from identity.preferences import DEFAULTS, PreferencesV3, read_document
 
 _HOLD_SUBJECT = text("SELECT pg_advisory_xact_lock(hashtextextended('identity.subject ' || :subject, 0))")
@@ -118,6 +128,12 @@ async def deletions(uow: UnitOfWork, limit: int, *, only_open: bool) -> Sequence
     if only_open:
         statement = statement.where(col(Deletion.completed_at).is_(None))
     return (await uow.session.scalars(statement)).all()
+
+
+async def last_webhook_at(uow: UnitOfWork) -> float:
+    """When the newest webhook that is kept came in, in Unix seconds; 0 when none is."""
+    at = await uow.session.scalar(select(func.max(col(WebhookSeen.received_at))))
+    return at.timestamp() if at else 0.0
 
 
 async def open_deletions(uow: UnitOfWork) -> tuple[int, float]:

@@ -15,6 +15,7 @@ from common.web.client import HttpClient, Patience
 from identity import account, api, consumers, internal, jobs, webhooks
 from identity.clerk import ClerkApi, IdentityProvider
 from identity.exporting import Exporters
+from identity.invariants import invariants
 from identity.models import Base
 from identity.retention import retentions
 from identity.settings import IdentitySettings
@@ -54,6 +55,7 @@ def build(settings: IdentitySettings, *, clock: Clock = utc_now, verifier: Calle
         loops=_loops(database, provider),
         retentions=retentions(settings.erased_user_retention),
         resources=(clerk_http, billing_http, exporters),
+        rules=invariants(database),
     )
 
 

@@ -1,4 +1,4 @@
-"""``python -m media api | worker | migrate | seed-catalog | audit-storage | parked``."""
+"""``python -m media api | worker | migrate | seed-catalog | audit-storage | invariants | parked``."""
 
 import argparse
 import asyncio

@@ -17,6 +17,7 @@ from common.db.uow import UnitOfWork
 from media.erasure import note_lines
 from media.models import Job, Session, SessionAudio
 from media.queries import claimed_job, job_and_session, lines_of, locked_session
+from media.render_metrics import READY_SECONDS
 
 TAKE = text("""
     UPDATE media.job SET status = 'processing', stage = 'starting', percent = 0, attempts = attempts + 1,
@@ -95,6 +96,8 @@ class Claims:
             await uow.session.merge(audio)
             session.version += 1
             uow.emit(job.complete(audio, uow.now, session.version))
+        if job.user_id is not None:
+            READY_SECONDS.observe((audio.generated_at - job.created_at).total_seconds())
 
     async def fail(self, claim: Claim, code: str, message: str, *, final: bool) -> None:
         """Another attempt later, or the end of the job when it is ``final`` or was the last one."""

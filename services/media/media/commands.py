@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import delete, text
+from prometheus_client import Counter, Histogram
+from sqlalchemy import delete, or_, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -49,6 +50,15 @@ TURN = timedelta(minutes=5)
 CATALOGUE_BEHIND = timedelta(hours=1)
 """Nobody may be waiting for it."""
 _WRITTEN = ("title", "goal_tag", "voice_id", "frequency_hz", "brainwave_state", "lines_hash")
+ENTITLED_SECONDS = Histogram(
+    "media_entitlement_delay_seconds",
+    "From a store's webhook until the plan it led to is in force",
+    ["plan"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+for _plan in ("free", "pro"):
+    ENTITLED_SECONDS.labels(_plan)
+DIFFERENCES = Counter("media_entitlement_differences_total", "Plans that were not as billing has them, and put right")
 log = logger("media")
 
 
@@ -257,7 +267,10 @@ async def tune_curation(uow: UnitOfWork, user_id: str, said: dict[str, str]) -> 
 
 
 async def store_entitlement(uow: UnitOfWork, event: SubscriptionChanged) -> None:
-    """Keeps the event with the highest sequence, in whatever order they arrive; of deleted users none."""
+    """Keeps the event with the highest sequence, in whatever order they arrive; of deleted users none.
+
+    One that is told again puts right what differs from it, and is counted then.
+    """
     if await tombstones.among(uow, [event.user_id]):
         log.info("entitlement_of_erased_user")
         return
@@ -274,4 +287,14 @@ async def store_entitlement(uow: UnitOfWork, event: SubscriptionChanged) -> None
     }
     row = insert(Entitlement).values(user_id=event.user_id, **fresh)
     newer = col(Entitlement.sequence) < event.sequence
-    await uow.session.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=fresh, where=newer))
+    if event.repeated:
+        said = [getattr(Entitlement, name).is_distinct_from(fresh[name]) for name in fresh if name != "updated_at"]
+        newer |= (col(Entitlement.sequence) == event.sequence) & or_(*said)
+    stored = row.on_conflict_do_update(index_elements=["user_id"], set_=fresh, where=newer)
+    if await uow.session.scalar(stored.returning(col(Entitlement.user_id))) is None:
+        return
+    if event.repeated:
+        DIFFERENCES.inc()
+        log.error("entitlement_differed", user_id=event.user_id, sequence=event.sequence)
+    elif event.heard_at is not None:
+        ENTITLED_SECONDS.labels(event.plan).observe((uow.now - event.heard_at).total_seconds())

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
 from media.object_keys import line_object, session_prefix
 from media.outages import outages_told
+from media.render_metrics import RENDER_SECONDS
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, SpeechUnavailable, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
@@ -101,6 +103,14 @@ class Renderer:
 
         Raises only when the database cannot be reached: then the lease runs out and the job is taken up again.
         """
+        outcome, began = "cut_off", time.perf_counter()
+        try:
+            outcome = await self._carry_out(claim)
+        finally:
+            RENDER_SECONDS.labels(outcome).observe(time.perf_counter() - began)
+
+    async def _carry_out(self, claim: Claim) -> str:
+        """How it ended, for the metric."""
         log.info("render_started", job_id=claim.job_id, attempt=claim.attempt, lines=len(claim.lines))
         try:
             if claim.attempt > MAXIMUM_ATTEMPTS:
@@ -108,15 +118,17 @@ class Renderer:
             rendering, key = await self._under_heartbeat(claim)
             await self.claims.complete(claim, _audio(claim, rendering, key))
             log.info("render_completed", job_id=claim.job_id, seconds=round(rendering.seconds, 2))
+            return "completed"
         except asyncio.CancelledError:
             await self._hand_back(claim)
             raise
         except LeaseLost:
             log.warning("lease_lost", job_id=claim.job_id)
+            return "lease_lost"
         except Exception as error:  # a job's fault is recorded with the job, not the end of the worker
             if isinstance(error, REACHING_FAILED) and is_outage(error):
                 raise
-            await self._failed(claim, error)
+            return await self._failed(claim, error)
 
     async def _under_heartbeat(self, claim: Claim) -> tuple[Rendering, str]:
         """Does the work while the lease is renewed and progress is shown. Raises LeaseLost when it is not ours."""
@@ -187,12 +199,13 @@ class Renderer:
         await self._storage.put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE)
         return f"{stem}.m4a"
 
-    async def _give_up(self, claim: Claim) -> None:
+    async def _give_up(self, claim: Claim) -> str:
         """Its workers died over it, attempt after attempt: nobody was left to record a failure."""
         log.error("render_given_up", job_id=claim.job_id, attempts=MAXIMUM_ATTEMPTS)
         await self.claims.fail(claim, "RENDER_FAILED", "Rendering was cut off again and again.", final=True)
+        return "given_up"
 
-    async def _failed(self, claim: Claim, error: Exception) -> None:
+    async def _failed(self, claim: Claim, error: Exception) -> str:
         verdict = verdict_on(error)
         cause = error if verdict.code == "RENDER_FAILED" else None
         log.warning("render_failed", job_id=claim.job_id, code=verdict.code, reason=reason_of(error), exc_info=cause)
@@ -200,6 +213,8 @@ class Renderer:
             await self.claims.fail(claim, verdict.code, verdict.message, final=verdict.final)
         except LeaseLost:
             log.warning("lease_lost", job_id=claim.job_id)
+            return "lease_lost"
+        return "failed"
 
     async def _hand_back(self, claim: Claim) -> None:
         """This worker is being stopped: another may go on at once."""

@@ -1,14 +1,15 @@
 """Every SELECT of media."""
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, datetime
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import case, func, or_, select, tuple_
 from sqlmodel import col
 
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
 from media.models import (
+    AudioErasure,
     CurationProfile,
     DailyUse,
     DiscardedAudio,
@@ -74,6 +75,19 @@ async def open_jobs_of(uow: UnitOfWork, user_id: str) -> int:
     """How many of the user's jobs are waiting or under way."""
     mine = select(func.count()).where(col(Job.user_id) == user_id, col(Job.status).in_(("pending", "processing")))
     return (await uow.session.execute(mine)).scalar_one()
+
+
+async def open_jobs(uow: UnitOfWork) -> dict[tuple[str, str], tuple[int, datetime]]:
+    """How many jobs are open, and when the oldest was asked for, by (user or catalogue, status)."""
+    owner = case((col(Job.user_id).is_(None), "catalogue"), else_="user").label("owner")
+    found = select(owner, col(Job.status), func.count(), func.min(col(Job.created_at)))
+    found = found.where(col(Job.status).in_(("pending", "processing"))).group_by(owner, col(Job.status))
+    return {(who, status): (count, oldest) for who, status, count, oldest in await uow.session.execute(found)}
+
+
+async def open_erasures(uow: UnitOfWork) -> int:
+    """How many deleted users still have audio in the store."""
+    return (await uow.session.execute(select(func.count()).select_from(AudioErasure))).scalar_one()
 
 
 async def locked_session(uow: UnitOfWork, session_id: str) -> Session | None:

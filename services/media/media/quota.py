@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy import CursorResult, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
@@ -11,6 +12,10 @@ from common.db.uow import UnitOfWork
 from media.models import DailyUse, Entitlement, Session, SessionStart
 from media.plans import EntitlementRequired, FreeLimitReached, Limits, Plans, is_pro
 from media.queries import entitlement_of
+
+REFUSALS = Counter("media_quota_refusals_total", "What was refused because the plan does not hold it", ["reason"])
+for _reason in ("own_sessions", "daily_limit"):
+    REFUSALS.labels(_reason)
 
 
 async def limits_of(uow: UnitOfWork, plans: Plans, user_id: str) -> Limits:
@@ -46,6 +51,7 @@ async def grant_creation(uow: UnitOfWork, plans: Plans, user_id: str) -> None:
 def require_own_sessions(limits: Limits) -> None:
     """Raises EntitlementRequired."""
     if not limits.own_sessions:
+        REFUSALS.labels("own_sessions").inc()
         raise EntitlementRequired("Your own affirmations are part of Entrain Pro.")
 
 
@@ -59,6 +65,7 @@ async def _count(uow: UnitOfWork, user_id: str, day: date, limits: Limits) -> No
         .values({limits.counted: column + 1})
     )
     if not await _changed(uow, taken):
+        REFUSALS.labels("daily_limit").inc()
         noun = "sessions" if limits.daily != 1 else "session"
         raise FreeLimitReached(f"You have used today's {limits.daily} free {noun}. More tomorrow, or now with Pro.")
 

@@ -1,6 +1,7 @@
 """Media's whole wiring."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from common.auth import CallerVerifier
@@ -11,11 +12,12 @@ from common.messaging.outbox import Outbox
 from common.service import Service
 from common.web.app import create_app
 from common.web.client import HttpClient, Patience
-from media import authoring
+from media import authoring, render_metrics
 from media.api import router
 from media.consumers import entitlements, users
 from media.delivery import audio_urls
 from media.engines import engine_named
+from media.invariants import invariants
 from media.jobs import Renderer
 from media.language_model import ChatModel
 from media.models import Base, tombstones
@@ -85,9 +87,11 @@ def build(
             "render": renderer.run,
             "removals": Removals(database, storage).run,
             "sweeping": Sweeper(database, storage).run,
+            "measure": partial(render_metrics.measure_for_ever, database),
         },
         retentions=retentions(kept, settings.erased_user_retention),
         resources=[storage, model_http, moderation_http, *_to_open(speech, fallback)],
+        rules=invariants(database, storage, plans),
     )
 
 

@@ -42,6 +42,10 @@ class SubscriptionChanged(Event):
     provisional: bool | None = None
     """True while access rests on a webhook alone, because the provider cannot be read: for a day at most."""
     cause: str
+    heard_at: datetime | None = None
+    """When the webhook that led to it came in; absent where none did."""
+    repeated: bool | None = None
+    """True when nothing has changed: what was announced last is told again, so that who missed it can see that."""
 
 
 class UserDataErased(Event):

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+from prometheus_client import Gauge
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from common.clock import Clock, utc_now
 from common.db.uow import EventSink, UnitOfWork
@@ -21,6 +22,8 @@ from common.settings import DatabaseSettings
 STATEMENT_SECONDS = 30
 TRUSTED_SECONDS = 15
 """A pooled session used this recently is not asked whether it lives: the question costs three round trips."""
+POOL_SIZE = Gauge("database_pool_sessions_limit", "Database sessions the pool opens at most", ["service"])
+POOL_IN_USE = Gauge("database_pool_sessions_in_use", "Database sessions in use", ["service"])
 _SCHEME = re.compile(r"^postgres(ql)?(\+\w+)?://")
 
 
@@ -50,10 +53,15 @@ class Database:
 
     @classmethod
     def of(cls, settings: DatabaseSettings, outbox: EventSink, clock: Clock = utc_now) -> "Database":
-        return cls(
+        database = cls(
             settings.database_url.get_secret_value(), outbox=outbox, direct_url=settings.direct_url,
             pool_size=settings.database_pool_size, pooler=settings.database_pooler, clock=clock,
         )  # fmt: skip
+        pool = database.engine.pool
+        assert isinstance(pool, QueuePool)
+        POOL_SIZE.labels(settings.service).set(pool.size())
+        POOL_IN_USE.labels(settings.service).set_function(pool.checkedout)
+        return database
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:

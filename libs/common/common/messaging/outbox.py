@@ -21,7 +21,14 @@ from common.db.engine import LOST
 from common.db.tables import outbox_of
 from common.messaging.bus import Bus
 from common.messaging.envelope import MAXIMUM_BYTES, Envelope
-from common.observability import OUTBOX_AGE, OUTBOX_PENDING, OUTBOX_PUBLISHED, current_trace, logger
+from common.observability import (
+    OUTBOX_AGE,
+    OUTBOX_LEADING,
+    OUTBOX_PENDING,
+    OUTBOX_PUBLISHED,
+    current_trace,
+    logger,
+)
 
 log = logger("outbox")
 
@@ -93,9 +100,17 @@ class Relay:
             except LOST as error:
                 log.warning("relay_interrupted", schema=self._schema, error=f"{type(error).__name__}: {error}")
             finally:
-                self.leading = False
+                self._led(False)
                 await self._abandon()
             await asyncio.sleep(self._poll)
+
+    def _led(self, leading: bool) -> None:
+        """Only who leads knows how the outbox stands: what it measured goes with the lead."""
+        self.leading = leading
+        OUTBOX_LEADING.labels(self._schema).set(leading)
+        if not leading:
+            OUTBOX_PENDING.remove(self._schema)
+            OUTBOX_AGE.remove(self._schema)
 
     async def _lead(self) -> None:
         session = await asyncpg.connect(self._url, timeout=5, command_timeout=30)
@@ -103,7 +118,7 @@ class Relay:
             await session.execute(_KEEPALIVE)
             session.add_termination_listener(lambda _: self._wake.set())
             while not self.leading:
-                self.leading = await session.fetchval(_TRY_TO_LEAD, self._outbox.channel)
+                self._led(await session.fetchval(_TRY_TO_LEAD, self._outbox.channel))
                 if not self.leading:
                     await asyncio.sleep(self._poll)
             log.info("relay_leads", schema=self._schema)
