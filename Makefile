@@ -37,7 +37,7 @@ lint: environment ## style, types, import rules, Docker files
 	$(BIN)/lint-imports --no-cache
 	@$(BIN)/python deploy/setup/docker_files.py
 
-contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
+contracts: environment ## the papers made from the code: events, APIs, settings; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
 
 lock: environment ## renew requirements.lock and the images' lists; ARGS="--upgrade NAME" moves a version

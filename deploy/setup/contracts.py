@@ -1,4 +1,4 @@
-"""Makes the published descriptions from the code: golden event schemas, the AsyncAPI and the OpenAPI documents.
+"""Makes from the code what describes it: golden event schemas, AsyncAPI and OpenAPI, `.env.example` and papers in docs.
 
 Published events only grow by optional fields. A change that a consumer could notice is refused, never written: give the
 event a `.v2` beside the old one instead.
@@ -21,6 +21,7 @@ from identity.service import build as build_identity
 from identity.settings import IdentitySettings
 from media.service import build as build_media
 from media.settings import MediaSettings
+from settings_papers import env_example, settings_paper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path("libs/common/common/contracts/golden")
@@ -74,7 +75,8 @@ def descriptions() -> dict[Path, str]:
         **{Path(f"docs/openapi/{name}.json"): api for name, api in apis.items()},
         PUBLIC: merge(apis.values()),
     }
-    return {path: document_text(content) for path, content in documents.items()}
+    papers = {Path(".env.example"): env_example(), Path("docs/settings.md"): settings_paper()}
+    return {path: document_text(content) for path, content in documents.items()} | papers
 
 
 def services() -> list[Service]:
