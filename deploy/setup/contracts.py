@@ -16,7 +16,9 @@ from billing.settings import BillingSettings
 from common.contracts.asyncapi import EVENTS, document, schema_of
 from common.contracts.compatibility import breaks
 from common.service import Service
+from events_paper import events_paper
 from gateway.docs import document_text, merge
+from gateway.sign_out_feed import QUEUE as SIGN_OUTS
 from identity.service import build as build_identity
 from identity.settings import IdentitySettings
 from media.service import build as build_media
@@ -39,7 +41,8 @@ def main() -> int:
         print(line, file=sys.stderr)
     if refused:
         return 1
-    stale = {path: text for path, text in descriptions().items() if not _holds(arguments.root / path, text)}
+    described = descriptions(arguments.root / GOLDEN)
+    stale = {path: text for path, text in described.items() if not _holds(arguments.root / path, text)}
     for path, text in stale.items():
         if arguments.check:
             print(f"{path} is not what the code says: run `make contracts`", file=sys.stderr)
@@ -65,17 +68,23 @@ def refusals(golden: Path) -> Iterator[str]:
             yield f"{event.type} has no example: write a whole message to {GOLDEN}/{event.type}.example.json"
 
 
-def descriptions() -> dict[Path, str]:
-    """Every generated file and its content."""
+def descriptions(golden: Path) -> dict[Path, str]:
+    """Every generated file and its content; ``golden`` holds the examples of events."""
     events: dict[Path, Any] = {GOLDEN / f"{event.type}.schema.json": schema_of(event) for event in EVENTS}
-    apis = {service.name: service.app.openapi() for service in services()}
+    wired = services()
+    apis = {service.name: service.app.openapi() for service in wired}
+    consumers = [one.binding for service in wired for one in service.subscriptions]
     documents = {
         **events,
         Path("docs/asyncapi.json"): document(),
         **{Path(f"docs/openapi/{name}.json"): api for name, api in apis.items()},
         PUBLIC: merge(apis.values()),
     }
-    papers = {Path(".env.example"): env_example(), Path("docs/settings.md"): settings_paper()}
+    papers = {
+        Path(".env.example"): env_example(),
+        Path("docs/settings.md"): settings_paper(),
+        Path("docs/events.md"): events_paper([*consumers, SIGN_OUTS], golden),
+    }
     return {path: document_text(content) for path, content in documents.items()} | papers
 
 

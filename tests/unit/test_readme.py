@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from common.contracts.asyncapi import EVENTS
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAPERS = sorted(
     path
@@ -86,13 +84,6 @@ def test_every_benchmark_is_named() -> None:
     named = re.findall(r"python -m tests\.bench\.(\w+)", (REPOSITORY / "README.md").read_text())
 
     assert sorted(named) == sorted(path.stem for path in (REPOSITORY / "tests" / "bench").glob("bench_*.py"))
-
-
-def test_the_events_table_is_that_of_the_contracts() -> None:
-    rows = _ROW.findall(section(REPOSITORY / "README.md", "Events"))
-    listed = [(left, right.partition("|")[0].strip().strip("`")) for left, right in rows[1:]]
-
-    assert listed == [(event.__name__, event.type) for event in EVENTS]
 
 
 def test_decisions_are_numbered_without_a_gap_and_fit_on_a_page() -> None:
