@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from architecture_paper import architecture_paper
 from billing.service import build as build_billing
 from billing.settings import BillingSettings
 from common.contracts.asyncapi import EVENTS, document, schema_of
@@ -73,7 +74,7 @@ def descriptions(golden: Path) -> dict[Path, str]:
     events: dict[Path, Any] = {GOLDEN / f"{event.type}.schema.json": schema_of(event) for event in EVENTS}
     wired = services()
     apis = {service.name: service.app.openapi() for service in wired}
-    consumers = [one.binding for service in wired for one in service.subscriptions]
+    consumers = [*(one.binding for service in wired for one in service.subscriptions), SIGN_OUTS]
     documents = {
         **events,
         Path("docs/asyncapi.json"): document(),
@@ -83,7 +84,8 @@ def descriptions(golden: Path) -> dict[Path, str]:
     papers = {
         Path(".env.example"): env_example(),
         Path("docs/settings.md"): settings_paper(),
-        Path("docs/events.md"): events_paper([*consumers, SIGN_OUTS], golden),
+        Path("docs/events.md"): events_paper(consumers, golden),
+        Path("docs/architecture.md"): architecture_paper(wired, consumers, REPOSITORY / "docker-compose.yml"),
     }
     return {path: document_text(content) for path, content in documents.items()} | papers
 
@@ -97,7 +99,8 @@ def services() -> list[Service]:
     secret = "stands-for-a-secret"
     billing = BillingSettings(**shared, revenuecat_api_key=secret, revenuecat_webhook_secrets=(secret,))
     media = MediaSettings(**shared, aws_s3_bucket_name="nowhere", public_url="http://127.0.0.1")
-    return [build_identity(IdentitySettings(**shared)), build_billing(billing), build_media(media)]
+    identity = IdentitySettings(**shared, clerk_secret_key=secret)
+    return [build_identity(identity), build_billing(billing), build_media(media)]
 
 
 def _read(file: Path) -> Any:

@@ -12,8 +12,8 @@ from common.messaging.bus import Binding
 _INTRODUCTION = """\
 # Events
 
-Made by `make contracts` from the [contract classes](../libs/common/common/contracts) and the services' wiring. For machines:
-[asyncapi.json](asyncapi.json), and a JSON Schema and an example of each in
+Made by `make contracts` from the [contract classes](../libs/common/common/contracts) and the services' wiring. For
+machines: [asyncapi.json](asyncapi.json), and a JSON Schema and an example of each in
 [golden](../libs/common/common/contracts/golden).
 
 - A service's worker publishes what its transactions left in the outbox: CloudEvents 1.0 in structured JSON on the topic
