@@ -13,7 +13,8 @@ PAPERS = sorted(
     path
     for path in [
         *REPOSITORY.glob("*.md"),
-        *REPOSITORY.glob("docs/adr/*.md"),
+        *REPOSITORY.glob("docs/**/*.md"),
+        *REPOSITORY.glob("deploy/**/*.md"),
         *REPOSITORY.glob("services/*/README.md"),
     ]
 )
@@ -54,10 +55,24 @@ def test_paths_named_are_there(paper: Path) -> None:
 
 
 @each_paper
+def test_tests_named_are_there(paper: Path) -> None:
+    named = re.findall(r"`(?:tests/)?(\w+/\w+\.py)::(test_\w+)`", paper.read_text())
+
+    assert [f"{path}::{test}" for path, test in named if test not in functions_of(path)] == []
+
+
+@each_paper
 def test_make_targets_named_are_there(paper: Path) -> None:
     named = re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z]+)", paper.read_text())
 
     assert set(named) <= targets()
+
+
+@cache
+def functions_of(path: str) -> set[str]:
+    """The tests of a file below `tests`; none when it is not there."""
+    file = REPOSITORY / "tests" / path
+    return set(re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)) if file.exists() else set()
 
 
 def test_who_wants_to_change_something_finds_the_place() -> None:
