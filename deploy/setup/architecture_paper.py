@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel import SQLModel
 
 from common.contracts.asyncapi import EVENTS
+from common.db.retention import HANDLED_KEPT, PUBLISHED_KEPT
 from common.db.tables import erased_user_table, inbox_table, outbox_table
 from common.messaging.bus import Binding
 from common.service import Service
@@ -49,14 +50,15 @@ which a message comes back, and `….parked`, where it waits for a person.
 _WORK = """
 ## What a worker does
 
-From `service.py` of each service. Every worker also runs the relay of its outbox and its consumers.
+From `service.py` of each service. Every worker also runs the relay of its outbox, counts what is parked,
+and forgets what was kept for long enough.
 
 """
 _TABLES = """
 ## Tables
 
 From the models. A schema belongs to one role and one service. `outbox`, `inbox` and, but for identity, `erased_user`
-are in each and not drawn.
+are in each and not drawn. What is kept for no set time goes with its user, or when its work is done.
 """
 _OUTSIDE = {
     "CLERK_JWKS_URL": "Clerk",
@@ -180,10 +182,24 @@ def _work_table(services: Sequence[Service]) -> str:
 def _schema(service: Service) -> str:
     tables = service.metadata.sorted_tables
     holds = {**_IN_EVERY_SCHEMA, **_models(service.metadata)}
-    rows = "".join(f"| `{name}` | {_said_of(holds[name])} |\n" for name in sorted(table.name for table in tables))
+    kept = _kept(service)
+    names = sorted(table.name for table in tables)
+    rows = "".join(f"| `{name}` | {_said_of(holds[name])} | {kept.get(name, '')} |\n" for name in names)
     own = [table for table in tables if table.name not in _IN_EVERY_SCHEMA]
     drawing = _drawing("erDiagram", (line for table in own for line in _table_lines(table)))
-    return f"\n### {service.name}\n\n{drawing}\n| table | holds |\n|---|---|\n{rows}"
+    return f"\n### {service.name}\n\n{drawing}\n| table | holds | kept |\n|---|---|---|\n{rows}"
+
+
+def _kept(service: Service) -> dict[str, str]:
+    own = {
+        one.table.name: f"{'at least ' if one.only is not None else ''}{one.kept.days} days from `{one.since}`"
+        for one in service.retentions
+    }
+    shared = {
+        "outbox": f"{PUBLISHED_KEPT.days} days from `published_at`",
+        "inbox": f"{HANDLED_KEPT.days} days from `handled_at`",
+    }
+    return own | shared
 
 
 def _models(metadata: MetaData) -> dict[str, type[SQLModel]]:

@@ -50,3 +50,6 @@ def test_nothing_is_read_from_the_environment_that_is_not_described() -> None:
     described = {name for settings in CLASSES for field in settings.model_fields.values() for name in names_of(field)}
     assert "CLERK_ISSUERS" in read
     assert read - described - set(OTHERS) - {"PATH"} == set()
+    prefixes = set(re.findall(r'read_as\("([a-z]+)"\)', code)) - {settings.service for settings in CLASSES}
+    assert "legacy" in prefixes
+    assert {name for name in prefixes if f"{name.upper()}_DATABASE_URL" not in OTHERS} == set()

@@ -100,8 +100,7 @@ class DatabaseSettings(Settings):
         1095,
         ge=365,
         le=36500,
-        description="Days for which the id of a deleted user is known, so that nothing late brings them back: no webhook, "
-        "no transfer, no message",
+        description="Days for which the id of a deleted user is known, so that nothing late brings them back",
     )
     rabbitmq_url: SecretStr | None = Field(
         None,
