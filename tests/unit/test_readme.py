@@ -84,8 +84,9 @@ def test_who_wants_to_change_something_finds_the_place() -> None:
 
 
 def test_every_module_command_explains_itself() -> None:
-    """Each `python -m module command` of the README is one the module knows."""
-    named = set(re.findall(r"python -m ([a-z]+)(?![a-z.]) ?([a-z-]*)", (REPOSITORY / "README.md").read_text()))
+    """Each `python -m module command` of the README and the guide is one the module knows."""
+    papers = "".join((REPOSITORY / name).read_text() for name in ("README.md", "deploy/GUIDE.md"))
+    named = set(re.findall(r"python -m ([a-z]+)(?![a-z.]) ?([a-z-]*)", papers))
     modules = {module for module, _ in named}
 
     for module in modules:
