@@ -44,7 +44,7 @@ lint: environment ## style, types, import rules, Docker and Kubernetes files
 	@$(BIN)/python deploy/setup/docker_files.py
 	@$(BIN)/python deploy/setup/kubernetes_files.py
 
-contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
+contracts: environment ## the papers made from the code: events, APIs, settings; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
 
 rules: environment ## the alert rules of deploy/observability/slos.yml, and the dashboards, made anew

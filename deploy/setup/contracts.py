@@ -1,4 +1,4 @@
-"""Makes the published descriptions from the code: golden event schemas, the AsyncAPI and the OpenAPI documents.
+"""Makes from the code what describes it: golden event schemas, AsyncAPI and OpenAPI, `.env.example` and papers in docs.
 
 Published events only grow by optional fields. A change that a consumer could notice is refused, never written: give the
 event a `.v2` beside the old one instead.
@@ -11,16 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from architecture_paper import architecture_paper
 from billing.service import build as build_billing
 from billing.settings import BillingSettings
 from common.contracts.asyncapi import EVENTS, document, schema_of
 from common.contracts.compatibility import breaks
 from common.service import Service
+from events_paper import events_paper
 from gateway.docs import document_text, merge
+from gateway.sign_out_feed import QUEUE as SIGN_OUTS
 from identity.service import build as build_identity
 from identity.settings import IdentitySettings
 from media.service import build as build_media
 from media.settings import MediaSettings
+from settings_papers import env_example, settings_paper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path("libs/common/common/contracts/golden")
@@ -38,7 +42,8 @@ def main() -> int:
         print(line, file=sys.stderr)
     if refused:
         return 1
-    stale = {path: text for path, text in descriptions().items() if not _holds(arguments.root / path, text)}
+    described = descriptions(arguments.root / GOLDEN)
+    stale = {path: text for path, text in described.items() if not _holds(arguments.root / path, text)}
     for path, text in stale.items():
         if arguments.check:
             print(f"{path} is not what the code says: run `make contracts`", file=sys.stderr)
@@ -64,17 +69,25 @@ def refusals(golden: Path) -> Iterator[str]:
             yield f"{event.type} has no example: write a whole message to {GOLDEN}/{event.type}.example.json"
 
 
-def descriptions() -> dict[Path, str]:
-    """Every generated file and its content."""
+def descriptions(golden: Path) -> dict[Path, str]:
+    """Every generated file and its content; ``golden`` holds the examples of events."""
     events: dict[Path, Any] = {GOLDEN / f"{event.type}.schema.json": schema_of(event) for event in EVENTS}
-    apis = {service.name: service.app.openapi() for service in services()}
+    wired = services()
+    apis = {service.name: service.app.openapi() for service in wired}
+    consumers = [*(one.binding for service in wired for one in service.subscriptions), SIGN_OUTS]
     documents = {
         **events,
         Path("docs/asyncapi.json"): document(),
         **{Path(f"docs/openapi/{name}.json"): api for name, api in apis.items()},
         PUBLIC: merge(apis.values()),
     }
-    return {path: document_text(content) for path, content in documents.items()}
+    papers = {
+        Path(".env.example"): env_example(),
+        Path("docs/settings.md"): settings_paper(),
+        Path("docs/events.md"): events_paper(consumers, golden),
+        Path("docs/architecture.md"): architecture_paper(wired, consumers, REPOSITORY / "docker-compose.yml"),
+    }
+    return {path: document_text(content) for path, content in documents.items()} | papers
 
 
 def services() -> list[Service]:
@@ -86,7 +99,8 @@ def services() -> list[Service]:
     secret = "stands-for-a-secret"
     billing = BillingSettings(**shared, revenuecat_api_key=secret, revenuecat_webhook_secrets=(secret,))
     media = MediaSettings(**shared, aws_s3_bucket_name="nowhere", public_url="http://127.0.0.1")
-    return [build_identity(IdentitySettings(**shared)), build_billing(billing), build_media(media)]
+    identity = IdentitySettings(**shared, clerk_secret_key=secret)
+    return [build_identity(identity), build_billing(billing), build_media(media)]
 
 
 def _read(file: Path) -> Any:

@@ -45,6 +45,14 @@ def test_the_example_is_a_message_we_read_and_would_send(event: type[Event]) -> 
 
 
 @each_event
+def test_an_event_says_when_it_is_emitted_and_what_its_fields_mean(event: type[Event]) -> None:
+    assert event.__dict__.get("__doc__")
+    schema = schema_of(event)
+    for part in (schema, *schema.get("$defs", {}).values()):
+        assert [name for name, field in part["properties"].items() if not field.get("description")] == []
+
+
+@each_event
 def test_the_example_obeys_the_published_document(event: type[Event]) -> None:
     everything = document()
     [message] = everything["channels"][event.type]["messages"].values()

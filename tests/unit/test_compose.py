@@ -6,22 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import AliasChoices
 
 from backup.settings import BackupSettings
-from billing.settings import BillingSettings
 from common.settings import Settings
-from gateway.settings import GatewaySettings
-from identity.settings import IdentitySettings
-from media.settings import MediaSettings
+from described_settings import CLASSES, names_of
 from tests.support.docker_files import REPOSITORY, compose, configuration, demanded, read_variables
 
-SETTINGS: dict[str, type[Settings]] = {
-    "gateway": GatewaySettings,
-    "identity": IdentitySettings,
-    "billing": BillingSettings,
-    "media": MediaSettings,
-}
+SETTINGS = {settings.service: settings for settings in CLASSES}
 PROCESSES = {"gateway", *(f"{name}-{part}" for name in ("identity", "billing", "media") for part in ("api", "worker"))}
 BACKUP = {"backup"}
 STORES = {"postgres", "rabbitmq", "seaweedfs"}
@@ -53,12 +44,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def reads(settings: type[Settings]) -> dict[str, set[str]]:
     """The environment names of each field, the service's own first."""
-    names = {}
-    for field, info in settings.model_fields.items():
-        alias = info.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [field.upper()]
-        names[field] = {str(choice) for choice in choices}
-    return names
+    return {name: set(names_of(field)) for name, field in settings.model_fields.items()}
 
 
 def test_the_file_names_every_part_of_the_product(services: dict[str, Any]) -> None:
@@ -84,7 +70,8 @@ def test_every_secret_is_demanded(services: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("process", sorted(PROCESSES))
 def test_a_process_is_given_the_variables_it_reads_and_no_others(process: str, services: dict[str, Any]) -> None:
-    fields = reads(SETTINGS[process.partition("-")[0]])
+    settings = SETTINGS[process.partition("-")[0]]
+    fields = reads(settings)
     given = set(services[process]["environment"]) - {"HEALTH_URL"}
 
     assert given - set().union(*fields.values()) == set()
@@ -93,7 +80,7 @@ def test_a_process_is_given_the_variables_it_reads_and_no_others(process: str, s
 
 
 def test_backups_are_made_only_where_they_are_asked_for(services: dict[str, Any]) -> None:
-    assert {name for name, service in services.items() if service.get("profiles")} == BACKUP
+    assert {name for name, service in services.items() if service.get("profiles")} == BACKUP | WATCHERS
     given = services["backup"]["environment"]
     assert set(given) - reads(BackupSettings).keys() - set().union(*reads(BackupSettings).values()) == set()
 

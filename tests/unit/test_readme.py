@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from common.contracts.asyncapi import EVENTS
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAPERS = sorted(
     path
     for path in [
         *REPOSITORY.glob("*.md"),
-        *REPOSITORY.glob("docs/adr/*.md"),
+        *REPOSITORY.glob("docs/**/*.md"),
+        *REPOSITORY.glob("deploy/**/*.md"),
         *REPOSITORY.glob("services/*/README.md"),
         *REPOSITORY.glob("deploy/*/README.md"),
     ]
@@ -57,10 +56,24 @@ def test_paths_named_are_there(paper: Path) -> None:
 
 
 @each_paper
+def test_tests_named_are_there(paper: Path) -> None:
+    named = re.findall(r"`(?:tests/)?(\w+/\w+\.py)::(test_\w+)`", paper.read_text())
+
+    assert [f"{path}::{test}" for path, test in named if test not in functions_of(path)] == []
+
+
+@each_paper
 def test_make_targets_named_are_there(paper: Path) -> None:
     named = re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z]+)", paper.read_text())
 
     assert set(named) <= targets()
+
+
+@cache
+def functions_of(path: str) -> set[str]:
+    """The tests of a file below `tests`; none when it is not there."""
+    file = REPOSITORY / "tests" / path
+    return set(re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)) if file.exists() else set()
 
 
 def test_who_wants_to_change_something_finds_the_place() -> None:
@@ -72,8 +85,9 @@ def test_who_wants_to_change_something_finds_the_place() -> None:
 
 
 def test_every_module_command_explains_itself() -> None:
-    """Each `python -m module command` of the README is one the module knows."""
-    named = set(re.findall(r"python -m ([a-z]+)(?![a-z.]) ?([a-z-]*)", (REPOSITORY / "README.md").read_text()))
+    """Each `python -m module command` of the README and the guide is one the module knows."""
+    papers = "".join((REPOSITORY / name).read_text() for name in ("README.md", "deploy/GUIDE.md"))
+    named = set(re.findall(r"python -m ([a-z]+)(?![a-z.]) ?([a-z-]*)", papers))
     modules = {module for module, _ in named}
 
     for module in modules:
@@ -87,13 +101,6 @@ def test_every_benchmark_is_named() -> None:
     named = re.findall(r"python -m tests\.bench\.(\w+)", (REPOSITORY / "README.md").read_text())
 
     assert sorted(named) == sorted(path.stem for path in (REPOSITORY / "tests" / "bench").glob("bench_*.py"))
-
-
-def test_the_events_table_is_that_of_the_contracts() -> None:
-    rows = _ROW.findall(section(REPOSITORY / "README.md", "Events"))
-    listed = [(left, right.partition("|")[0].strip().strip("`")) for left, right in rows[1:]]
-
-    assert listed == [(event.__name__, event.type) for event in EVENTS]
 
 
 def test_decisions_are_numbered_without_a_gap_and_fit_on_a_page() -> None:

@@ -2,6 +2,9 @@
 
 A service's ``settings.py`` subclasses :class:`Settings`. Each field ``some_name`` is read from
 ``<SERVICE>_SOME_NAME`` and then ``SOME_NAME``, so a shared name can be overridden for one service.
+
+A field's description is what `.env.example` and `docs/settings.md` say of it, made by `make contracts`. Where several
+services read a name, each says what it does with it. One without a default says what is so without it.
 """
 
 import os
@@ -93,11 +96,19 @@ class Settings(BaseSettings):
     described_in: ClassVar[str] = ".env.example"
 
     entrain_env: Literal["production", "development"] = Field(
-        "production", description="`development` reads `.env`; it never relaxes authentication by itself"
+        "production",
+        description="`production` or `development`; development reads `.env` and is milder about http addresses and "
+        "sandbox purchases, but lets nobody in who could not come in otherwise",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
-    log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people")
-    entrain_revision: str = Field("unknown", description="which build this is, for `entrain_build_info`; images set it")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level logged: debug, info, warning, error"
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json`, one object a line, for machines; `console` for people"
+    )
+    entrain_revision: str = Field(
+        "unknown", description="Which build this is, as `entrain_build_info` shows it; the images set it"
+    )
 
     @classmethod
     def load(cls) -> Self:
@@ -116,21 +127,50 @@ class Settings(BaseSettings):
 class DatabaseSettings(Settings):
     """For a service that owns a schema."""
 
-    database_url: DatabaseUrl = Field(description="pooled or direct PostgreSQL URL")
-    database_direct_url: DatabaseUrl | None = Field(
-        None, description="direct URL for migrations, relay and LISTEN; default: `DATABASE_URL`"
+    database_url: DatabaseUrl = Field(
+        description="PostgreSQL 15 or newer, pooled or direct: postgresql://user:password@host:5432/database. One role "
+        "per service, each owning its schema, is best: then give IDENTITY_DATABASE_URL, BILLING_DATABASE_URL and "
+        "MEDIA_DATABASE_URL"
     )
-    database_pool_size: int = Field(10, ge=1, le=200, description="open database sessions per process at most")
+    database_direct_url: DatabaseUrl | None = Field(
+        None,
+        description="The same database past any pooler, for migrations, the relay and LISTEN. Needed with "
+        "DATABASE_POOLER=transaction. Without it DATABASE_URL serves for these too",
+        examples=["postgresql://user:password@host:5432/database"],
+    )
+    database_pool_size: int = Field(10, ge=1, le=200, description="Open database sessions per process at most")
     database_pooler: Literal["none", "transaction"] = Field(
-        "none", description="`transaction` switches statement caches off (PgBouncer, Supabase, Neon)"
+        "none",
+        description="`transaction` when DATABASE_URL leads through a transaction-mode pooler (PgBouncer, Supabase on "
+        "port 6543, Neon)",
     )
     erased_user_retention_days: int = Field(
-        1095, ge=365, le=36500, description="how long a deleted user's id is known, so that nothing late revives them"
+        1095,
+        ge=365,
+        le=36500,
+        description="Days for which the id of a deleted user is known, so that nothing late brings them back",
     )
-    rabbitmq_url: SecretStr | None = Field(None, description="amqp(s) URL of the broker")
-    gateway_jwks_url: str | None = Field(None, description="where the gateway publishes its internal token keys")
+    rabbitmq_url: SecretStr | None = Field(
+        None,
+        description="RabbitMQ: amqp:// or amqps://user:password@host:5672/vhost. `migrate` declares the queues on it. "
+        "One user per service, each with its own queues, is best (deploy/rabbitmq/README.md): then give "
+        "GATEWAY_RABBITMQ_URL, IDENTITY_RABBITMQ_URL and so on. Without it no worker starts, and nobody hears what "
+        "happened",
+        examples=["amqp://user:password@127.0.0.1:5672/"],
+    )
+    gateway_jwks_url: str | None = Field(
+        None,
+        description="Where the gateway's internal listener publishes the keys of its internal tokens. Without it and "
+        "without GATEWAY_PUBLIC_KEYS no process starts",
+        examples=["http://127.0.0.1:8887/.well-known/jwks.json"],
+    )
     gateway_public_keys: str | None = Field(
-        None, description="the gateway's internal token keys, a JWKS document or one PEM, instead of `GATEWAY_JWKS_URL`"
+        None,
+        description="Those keys themselves: as one line of JSON, what GATEWAY_JWKS_URL would answer; or one public key "
+        "as PEM. Without it they are fetched from GATEWAY_JWKS_URL",
+        examples=[
+            '{"keys":[{"kty":"EC","crv":"P-256","kid":"…","x":"…","y":"…","alg":"ES256","use":"sig"}]}',
+        ],
     )
 
     @model_validator(mode="after")

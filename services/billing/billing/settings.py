@@ -14,30 +14,45 @@ class BillingSettings(DatabaseSettings):
     model_config = read_as("billing")
     service: ClassVar[str] = "billing"
 
-    revenuecat_api_key: SecretStr = Field(min_length=1, description="key of RevenueCat's REST API v1")
+    revenuecat_api_key: SecretStr = Field(
+        min_length=1, description="RevenueCat dashboard, API keys: a secret key that may read and delete subscribers"
+    )
     revenuecat_api_url: str = Field(
-        "https://api.revenuecat.com", pattern=r"^https?://[^\s?#]+$", description="where the REST API is, without `/v1`"
+        "https://api.revenuecat.com", pattern=r"^https?://[^\s?#]+$", description="Where RevenueCat's REST API is"
     )
     revenuecat_webhook_authorization: SecretList = Field(
-        (), description="exact value of the webhook's Authorization header; several while rotating"
+        (),
+        description="RevenueCat dashboard, Integrations, Webhooks: the exact value of the Authorization header, at "
+        "least 16 characters; comma separated while rotating. Make one: openssl rand -hex 32. Without it and without "
+        "REVENUECAT_WEBHOOK_SECRETS billing does not start",
+        examples=["Bearer …"],
     )
     revenuecat_webhook_secrets: SecretList = Field(
-        (), description="signing secrets of the webhook; several while rotating. This or the value above must be set"
+        (),
+        description="The webhook's signing secrets, comma separated while rotating. Without one no signature is looked "
+        "at, and the Authorization header alone proves the sender",
+        examples=["whsec_…"],
     )
     revenuecat_entitlements: CommaList = Field(
-        ("pro", "premium", "entrain_pro"), description="entitlement identifiers that mean pro"
+        ("pro", "premium", "entrain_pro"),
+        description="Entitlement identifiers that mean pro, comma separated, as the dashboard names them",
     )
     revenuecat_sandbox: str | None = Field(
         None,
-        description="`deny`, `allow`, or the user ids that may use sandbox purchases; default: `deny` in production, "
-        "`allow` in development",
+        description="Who may use what was bought in a store's sandbox: `deny`, `allow`, or user ids, comma separated. "
+        "Without it nobody in production, everybody in development",
+        examples=["deny"],
     )
     revenuecat_requests_per_second: float = Field(
-        5.0, gt=0, le=1000, description="calls of the REST API per second and process"
+        5.0,
+        gt=0,
+        le=1000,
+        description="Calls of the REST API per second and process; RevenueCat publishes no limit for this version of "
+        "it",
     )
 
     revenuecat_raw_retention_days: int = Field(
-        90, ge=1, le=3650, description="days for which webhooks are kept as they came, personal data in them included"
+        90, ge=1, le=3650, description="Days for which webhooks are kept as they came, personal data in them included"
     )
 
     @field_validator("revenuecat_api_url")

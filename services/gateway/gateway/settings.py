@@ -72,55 +72,99 @@ class GatewaySettings(Settings):
     service: ClassVar[str] = "gateway"
 
     clerk_publishable_key: Annotated[str, AfterValidator(_publishable_key)] | None = Field(
-        None, description="`pk_live_…` or `pk_test_…`; issuer and key address are derived from it"
+        None,
+        description="Clerk dashboard, API keys: pk_live_… or pk_test_…. Issuer and key address follow from it. "
+        "Without it CLERK_ISSUERS and CLERK_JWKS_URL must be given",
+        examples=["pk_test_…"],
     )
     clerk_jwt_key: Annotated[str, AfterValidator(_rsa_key)] | None = Field(
-        None, description="Clerk's public key as PEM: used until the key address answers, or alone without one"
+        None,
+        description='Clerk dashboard, API keys, "JWT public key": PEM. Used until the key address answers, or alone '
+        "where there is no address. Without it nobody can sign in before the key address has answered once",
+        examples=[r'"-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n"'],
     )
     clerk_issuers: CommaList = Field(
-        (), description="comma list of accepted issuers (satellite domains, proxies); default: derived"
+        (),
+        description="Accepted issuers, comma separated, when they are not the one of the publishable key (satellite "
+        "domains, proxies). Without any that one is accepted",
+        examples=["https://clerk.example.com"],
     )
-    clerk_jwks_url: str | None = Field(None, description="address of Clerk's key set; default: derived")
+    clerk_jwks_url: str | None = Field(
+        None,
+        description="Address of the issuer's keys, https. Without it /.well-known/jwks.json of the publishable key's "
+        "issuer",
+        examples=["https://clerk.example.com/.well-known/jwks.json"],
+    )
     clerk_authorized_parties: CommaList = Field(
-        (), description="comma list of origins accepted in `azp`; empty = not checked, absent `azp` passes"
+        (),
+        description="Origins accepted in the token's `azp`, comma separated. A token without `azp` (the app's) passes. "
+        "Without any, `azp` is not checked",
+        examples=["https://example.com"],
     )
     supabase_url: Origin | None = Field(
-        None, description="a Supabase project, `https://….supabase.co`: its users may call too, as a second issuer"
+        None,
+        description="A Supabase project whose users may call too, as a second issuer. It must sign with an asymmetric "
+        "key (ES256 or RS256); `python -m identity link` joins its users to those there are. Without it there is one "
+        "issuer",
+        examples=["https://abcdefghijklmnopqrst.supabase.co"],
     )
     gateway_token_leeway_seconds: int = Field(
-        5, ge=0, le=300, description="how far clocks may differ when session tokens are judged, seconds"
+        5,
+        ge=0,
+        le=300,
+        description="How far clocks may differ when session tokens are judged, seconds. Raise it when the app keeps "
+        "tokens too long",
     )
     gateway_token_lifetime_seconds: int = Field(
-        3600, ge=60, le=7 * 86400, description="session tokens made to live longer than this are refused, seconds"
+        3600, ge=60, le=7 * 86400, description="Session tokens made to live longer than this are refused, seconds"
     )
     gateway_development_user: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_.:|@-]{1,128}$",
-        description="a user id for requests without a token; refused when `ENTRAIN_ENV=production`",
+        description="A user id for requests without a token, so that the app's development builds work; refused in "
+        "production. Without it a request without a token is refused",
+        examples=["user_development"],
     )
     gateway_signing_key: Annotated[SecretStr, AfterValidator(_signing_key)] = Field(
-        description="PEM private key for internal tokens, EC P-256 or Ed25519; "
-        "make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
+        description="Signs internal tokens: PEM, EC P-256 or Ed25519. Make one: openssl genpkey -algorithm EC -pkeyopt "
+        "ec_paramgen_curve:P-256"
     )
     gateway_rotation_key: Annotated[SecretStr, AfterValidator(_any_key)] | None = Field(
-        None, description="PEM, public or private, of the signing key before or after this one: published beside it"
+        None,
+        description="The signing key before or after this one, PEM, public or private: published beside it while "
+        "rotating. Without it the signing key alone is published",
+        examples=[r'"-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n"'],
     )
     rabbitmq_url: SecretStr | None = Field(
-        None, description="amqp(s) URL of the broker: who signs out is refused at once; without it when the token ends"
+        None,
+        description="The gateway hears of sign-outs by it, and without it a token is good until it ends",
     )
-    identity_url: Origin = Field("http://127.0.0.1:8701", description="where identity answers")
-    billing_url: Origin = Field("http://127.0.0.1:8702", description="where billing answers")
-    media_url: Origin = Field("http://127.0.0.1:8703", description="where media answers")
+    identity_url: Origin = Field("http://127.0.0.1:8701", description="Where identity answers")
+    billing_url: Origin = Field("http://127.0.0.1:8702", description="Where billing answers")
+    media_url: Origin = Field("http://127.0.0.1:8703", description="Where media answers")
     allowed_origins: Annotated[CommaList, AfterValidator(_origins)] = Field(
-        (), description="comma list of web origins that may call (CORS); in development an empty list means all"
+        (),
+        description="Web origins that may call (CORS), comma separated. The mobile app needs none. Without any no web "
+        "page may call; in development every one may",
+        examples=["https://admin.example.com"],
     )
-    public_url: Origin | None = Field(None, description="the address clients see, such as `https://api.example.com`")
+    public_url: Origin | None = Field(
+        None,
+        description="The address clients see, without a path: https://api.example.com. Without it the gateway tells "
+        "services the host that each request names",
+    )
     trusted_proxies: Annotated[CommaList, AfterValidator(_networks)] = Field(
-        (), description="comma list of addresses or networks whose `X-Forwarded-For` counts"
+        (),
+        description="Addresses or networks, comma separated, whose X-Forwarded-For counts: the load balancers in "
+        "front. Without it everybody behind them is one address to the limits",
+        examples=["10.0.0.0/8"],
     )
 
     rate_limit_storage_url: Annotated[SecretStr, AfterValidator(_storage_url)] | None = Field(
-        None, description="Valkey or Redis where several gateways count together; without it each counts by itself"
+        None,
+        description="Valkey or Redis where several gateways count together how often one asks. While it does not "
+        "answer nobody is limited. Without it each gateway counts by itself",
+        examples=["valkey://user:password@127.0.0.1:6379/0"],
     )
 
     @model_validator(mode="after")

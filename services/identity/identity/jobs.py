@@ -41,7 +41,7 @@ class ProviderWork:
         self._provider = provider
 
     async def run(self) -> None:
-        """For ever; looks for work when woken and every POLL_SECONDS."""
+        """Looks users up at Clerk and deletes them there, when woken and every POLL_SECONDS."""
         async with WakeUp(self._database.direct_url, PROVIDER_CHANNEL) as wake:
             while True:
                 pause = await self.step()

@@ -45,6 +45,8 @@ class Profile(NamedTuple):
 
 
 class User(Base, table=True):
+    """Someone who was seen or told of, what they struggle with, and how new what we know of them is."""
+
     __tablename__ = "user"
     __table_args__ = (Index("ix_user_lookup_at", "lookup_at", postgresql_where=text("lookup_at IS NOT NULL")),)
 

@@ -17,17 +17,29 @@ class IdentitySettings(DatabaseSettings):
     service: ClassVar[str] = "identity"
 
     clerk_secret_key: SecretStr | None = Field(
-        None, description="`sk_live_…` or `sk_test_…`: reads users' addresses and deletes users at Clerk"
+        None,
+        description="Clerk dashboard, API keys: the secret key. Reads the addresses of users that no webhook has told "
+        "of, and deletes users at Clerk who delete their account. Without it neither happens",
+        examples=["sk_live_…"],
     )
-    clerk_api_url: Origin = Field("https://api.clerk.com", description="where Clerk's Backend API is, without `/v1`")
+    clerk_api_url: Origin = Field("https://api.clerk.com", description="Where Clerk's Backend API is, without /v1")
     clerk_webhook_signing_secrets: SecretList = Field(
-        (), description="signing secrets of the webhook, `whsec_…`; several while rotating. Without one none is taken"
+        (),
+        description="Clerk dashboard, Webhooks: the endpoint's signing secret; comma separated while rotating. "
+        "Subscribe the endpoint to user.* and session.* and point it at <PUBLIC_URL>/webhooks/clerk. Without one no "
+        "webhook is taken: sign-outs, changed addresses and deletions at Clerk stay unknown",
+        examples=["whsec_…"],
     )
     clerk_instance_id: Annotated[str, StringConstraints(pattern=r"^ins_[A-Za-z0-9]{1,64}$")] | None = Field(
-        None, description="`ins_…`: webhooks of any other Clerk instance are refused"
+        None,
+        description="Clerk dashboard, Settings: the instance's id; webhooks of any other instance are refused. "
+        "Without it the signing secret alone tells whose they are",
+        examples=["ins_…"],
     )
-    billing_url: Origin = Field("http://127.0.0.1:8702", description="where billing answers")
-    media_url: Origin = Field("http://127.0.0.1:8703", description="where media answers")
+    billing_url: Origin = Field(
+        "http://127.0.0.1:8702", description="Identity asks it for the subscription and the export of a user"
+    )
+    media_url: Origin = Field("http://127.0.0.1:8703", description="Identity asks it for the export of a user")
 
     @model_validator(mode="after")
     def _can_tell_who_sends(self) -> Self:

@@ -82,6 +82,7 @@ class Renderer:
         self._beat_seconds = min(MOST_BEAT_SECONDS, lease.total_seconds() / 4)
 
     async def run(self) -> None:
+        """Renders the jobs that wait, each by whose turn it is."""
         await self._storage.check()  # a store that was never reachable must not use up the attempts of every job
         for engine in filter(None, (self._speech, self._fallback)):
             await asyncio.to_thread(engine.warm_up)

@@ -72,6 +72,8 @@ class Session(Base, table=True):
 
 
 class SessionLine(Base, table=True):
+    """One line of a session, as it was written."""
+
     __tablename__ = "session_line"
 
     session_id: str = Field(primary_key=True, foreign_key="media.session.id", ondelete="CASCADE")

@@ -30,6 +30,7 @@ class Removals:
         self._storage = storage
 
     async def run(self) -> None:
+        """Removes from the store what deleted sessions and users leave there."""
         async with WakeUp(self._database.direct_url, REMOVALS_CHANNEL) as wake:
             while True:
                 with outages_told(log):

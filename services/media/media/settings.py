@@ -21,58 +21,116 @@ class MediaSettings(DatabaseSettings):
     model_config = read_as("media")
     service: ClassVar[str] = "media"
 
-    aws_access_key_id: SecretStr | None = Field(None, description="S3 key id; default: the machine's own role")
-    aws_secret_access_key: SecretStr | None = Field(None, description="S3 secret key; goes with the key id")
-    aws_region: str = Field("us-east-1", description="the bucket's region")
-    aws_s3_bucket_name: str = Field(min_length=3, description="private bucket of all audio")
+    aws_access_key_id: SecretStr | None = Field(
+        None,
+        description="S3 key with read, write and list on the bucket, its id. Without it and its secret the machine's "
+        "own role is used",
+        examples=["AKIA…"],
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None,
+        description="The secret of AWS_ACCESS_KEY_ID. Without both the machine's own role is used; one alone is "
+        "refused",
+        examples=["…"],
+    )
+    aws_region: str = Field("us-east-1", description="The bucket's region")
+    aws_s3_bucket_name: str = Field(min_length=3, description="Private bucket of all audio")
     aws_endpoint_url_s3: str | None = Field(
-        None, pattern=_ORIGIN, description="address of an S3-compatible server; default: AWS"
+        None,
+        pattern=_ORIGIN,
+        description="Address of an S3-compatible server. Without it the bucket is at AWS",
+        examples=["http://127.0.0.1:8333"],
     )
     aws_s3_encrypt: bool = Field(
-        False, description="ask for SSE-S3 (AES256) with every object; default: as the bucket is set"
+        False,
+        description="Whether to ask for SSE-S3 (AES256) with every object; by default the bucket's own rule holds, at "
+        "AWS always AES256",
     )
-    aws_s3_kms_key_id: str | None = Field(None, min_length=1, description="KMS key that encrypts every object: SSE-KMS")
+    aws_s3_kms_key_id: str | None = Field(
+        None,
+        min_length=1,
+        description="KMS key under which every object is encrypted instead (SSE-KMS); the CDN's and the service's "
+        "roles must be allowed to use it. Without it AWS_S3_ENCRYPT decides",
+        examples=["arn:aws:kms:us-east-1:111122223333:key/…"],
+    )
     cloudfront_domain: str | None = Field(
-        None, pattern=r"^(https?://)?[^/\s]+/?$", description="host of every audio URL; a full origin for tests"
+        None,
+        pattern=r"^(https?://)?[^/\s]+/?$",
+        description="Host of every audio URL: the CloudFront distribution in front of the bucket. Without it S3 URLs "
+        "are presigned",
+        examples=["audio.example.com"],
     )
-    cloudfront_key_pair_id: str | None = Field(None, description="id of the public key the CDN trusts")
-    cloudfront_private_key: SecretStr | None = Field(None, description="PEM (RSA or EC P-256) that signs audio URLs")
-    media_url_ttl_seconds: int = Field(86400, ge=60, le=604800, description="how long an audio URL stays good")
+    cloudfront_key_pair_id: str | None = Field(
+        None,
+        description="CloudFront, Key management: id of the public key in the distribution's trusted key group. "
+        "Without it URLs of CLOUDFRONT_DOMAIN are not signed, and a distribution that trusts a key group refuses them",
+        examples=["K2…"],
+    )
+    cloudfront_private_key: SecretStr | None = Field(
+        None,
+        description="The private half of that key: PEM, RSA 2048 or EC P-256. Without both of them nothing is signed; "
+        "one alone is refused",
+        examples=[r'"-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n"'],
+    )
+    media_url_ttl_seconds: int = Field(86400, ge=60, le=604800, description="How long an audio URL stays good, seconds")
     openai_api_key: SecretStr | None = Field(
-        None, description="key of the language model; without one affirmations are composed offline"
+        None,
+        description="Key of a language model that writes affirmations and judges texts. Without one both are done "
+        "offline",
+        examples=[""],
     )
     openai_base_url: str = Field(
-        "https://api.openai.com/v1", pattern=_API, description="where an OpenAI-compatible API is, with its /v1"
+        "https://api.openai.com/v1", pattern=_API, description="Where an OpenAI-compatible API is, with its /v1"
     )
-    openai_model: str = Field("gpt-4.1-mini", min_length=1, description="the chat model that writes affirmations")
+    openai_model: str = Field("gpt-4.1-mini", min_length=1, description="The chat model that writes affirmations")
     openai_moderation: bool = Field(
-        True, description="whether the provider also judges what is written; the word rules always do"
+        True, description="Whether the provider also judges what is written; the word rules always do"
     )
-    openai_speech_model: str = Field("gpt-4o-mini-tts", min_length=1, description="the model of MEDIA_SPEECH=openai")
-    elevenlabs_api_key: SecretStr | None = Field(None, description="key of MEDIA_SPEECH=elevenlabs")
-    elevenlabs_base_url: str = Field("https://api.elevenlabs.io", pattern=_ORIGIN, description="where ElevenLabs is")
+    openai_speech_model: str = Field(
+        "gpt-4o-mini-tts",
+        min_length=1,
+        description="The model of MEDIA_SPEECH=openai; its key and address are those of the language model",
+    )
+    elevenlabs_api_key: SecretStr | None = Field(
+        None, description="Key of MEDIA_SPEECH=elevenlabs. Without it that engine is refused at start", examples=[""]
+    )
+    elevenlabs_base_url: str = Field("https://api.elevenlabs.io", pattern=_ORIGIN, description="Where ElevenLabs is")
     media_speech: Engine = Field(
-        "hibari", description="who speaks: hibari and kokoro offline, openai and elevenlabs not"
+        "hibari",
+        description="Who speaks: hibari and kokoro offline (kokoro needs `make voices`), openai and elevenlabs with "
+        "their keys",
     )
     media_speech_fallback: Engine | None = Field(
-        None, description="who speaks when MEDIA_SPEECH cannot be had; default: nobody, the job is tried again"
+        None,
+        description="Who speaks when MEDIA_SPEECH cannot be had. Without it nobody does, and the job is tried again",
+        examples=["hibari"],
     )
-    media_kokoro_path: str = Field(".cache/voices", description="the folder that `make voices` fills, for kokoro")
+    media_kokoro_path: str = Field(".cache/voices", description="The folder that `make voices` fills, for kokoro")
     media_free_tier: Literal["catalog", "create"] = Field(
-        "catalog", description="`catalog`: free users start catalogue sessions; `create`: they create sessions"
+        "catalog",
+        description="What free users may do: `catalog`, start catalogue sessions; `create`, create sessions of their "
+        "own",
     )
-    media_free_daily_sessions: int = Field(2, ge=0, le=1000, description="what a free user may use a UTC day")
+    media_free_daily_sessions: int = Field(
+        2, ge=0, le=1000, description="How many of those a free user has per UTC day"
+    )
     media_job_lease_seconds: int = Field(
-        20, ge=5, le=600, description="how long a render job stays with a worker that has fallen silent"
+        20, ge=5, le=600, description="How long a render job stays with a worker that has fallen silent, seconds"
     )
     media_listening_retention_days: int = Field(
-        400, ge=1, le=3650, description="how long what users did with sessions is kept, for their cards"
+        400, ge=1, le=3650, description="How long what users did with sessions is kept, for their cards, in days"
     )
     media_job_cool_down_seconds: int = Field(
-        600, ge=1, le=86400, description="how long a failed job is answered before a new one; doubles each time"
+        600,
+        ge=1,
+        le=86400,
+        description="How long asking again for audio that could not be made is answered with the failed job, seconds; "
+        "doubles with every job that fails over the same lines, up to a day",
     )
     public_url: str = Field(
-        "http://127.0.0.1:8787", pattern=_ORIGIN, description="the address clients see; play grants lead there"
+        "http://127.0.0.1:8787",
+        pattern=_ORIGIN,
+        description="Media writes it into play grants: every deployment but one on the developer's own machine sets it",
     )
 
     @field_validator("cloudfront_private_key")

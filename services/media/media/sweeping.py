@@ -35,6 +35,7 @@ class Sweeper:
         self._pause = pause
 
     async def run(self) -> None:
+        """Removes, once a day, objects that no row names."""
         while True:
             with outages_told(log):
                 await self._lead()

@@ -26,6 +26,11 @@ def schema_of(event: type[Event]) -> dict[str, Any]:
     return event.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
 
 
+def summary_of(event: type[Event]) -> str:
+    """When the event is emitted: the first line of what its class says."""
+    return (event.__doc__ or "").strip().splitlines()[0]
+
+
 def document() -> dict[str, Any]:
     """Raises ValueError when two events give one name to different schemas."""
     shared: dict[str, Any] = {}
@@ -50,7 +55,7 @@ def _channel(event: type[Event], shared: dict[str, Any]) -> dict[str, Any]:
     return {
         "address": event.type,
         "messages": {
-            event.__name__: {"name": event.type, "summary": _summary(event), "payload": _envelope(event, shared)}
+            event.__name__: {"name": event.type, "summary": summary_of(event), "payload": _envelope(event, shared)}
         },
         "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": "events", "type": "topic", "durable": True}}},
     }
@@ -62,11 +67,6 @@ def _operation(event: type[Event]) -> dict[str, Any]:
         "channel": {"$ref": f"#/channels/{event.type}"},
         "tags": [{"name": event.type.split(".")[0]}],
     }
-
-
-def _summary(event: type[Event]) -> str:
-    own = event.__dict__.get("__doc__") or event.__name__
-    return own.strip().splitlines()[0]
 
 
 def _data(event: type[Event], shared: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""What every event has in common: a versioned type, a subject whose order is kept, and the subject's sequence."""
+"""What every event has in common: a versioned type, a subject whose order is kept, and the subject's sequence.
+
+An event's docstring says when it is emitted, and what stands under a field what the field means: `docs/events.md` and
+the AsyncAPI document are made from them.
+"""
 
 from typing import ClassVar
 
@@ -9,7 +13,9 @@ from pydantic.alias_generators import to_camel
 class Event(BaseModel):
     """A fact in the past tense, carrying the whole new state. Unknown fields of a newer publisher are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     type: ClassVar[str]
     """`<owner>.<snake>.v<n>`; also the routing key."""
