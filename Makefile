@@ -6,7 +6,7 @@ SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz voices lint contracts lock environment broker
+.PHONY: help run test year attacks fuzz voices lint sbom scan contracts lock environment broker
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,17 +30,24 @@ year: environment ## a year of 500 people's subscriptions, with faults; SEED="1.
 voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro
 	@$(PYTHON) deploy/setup/voices.py
 
-lint: environment ## style, types, import rules, Docker files
+lint: environment ## style, types, import rules, Docker files, templates for AWS, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@$(BIN)/python deploy/setup/docker_files.py
+	@$(BIN)/python deploy/setup/cloud_files.py
+
+sbom: environment ## what each image is made of, CycloneDX, into .data/sbom
+	@$(BIN)/python deploy/setup/sbom.py $(ARGS)
+
+scan: environment ## known holes in the locked packages, and secrets in files
+	@$(BIN)/python deploy/setup/scan.py
 
 contracts: environment ## the described events and APIs, made from the code; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
 
-lock: environment ## renew requirements.lock and the images' lists; ARGS="--upgrade NAME" moves a version
+lock: environment ## renew requirements.lock, the images' lists and the toolbox's; ARGS="--upgrade NAME" moves a version
 	@$(PYTHON) deploy/setup/lock.py $(ARGS)
 
 environment:
