@@ -6,7 +6,8 @@ SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test year attacks fuzz voices backup restore lint contracts rules lock environment broker pooler prometheus
+.PHONY: help run test year attacks fuzz voices backup restore lint sbom scan contracts rules lock
+.PHONY: environment broker pooler prometheus
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,13 +37,20 @@ restore: environment ## restores a backup into the empty RESTORE_DATABASE_URL; A
 voices: environment ## fetches the kokoro speech engine, 96 MB, for MEDIA_SPEECH=kokoro
 	@$(PYTHON) deploy/setup/voices.py
 
-lint: environment ## style, types, import rules, Docker and Kubernetes files
+lint: environment ## style, types, import rules, Docker and Kubernetes files, templates for AWS, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@$(BIN)/python deploy/setup/docker_files.py
 	@$(BIN)/python deploy/setup/kubernetes_files.py
+	@$(BIN)/python deploy/setup/cloud_files.py
+
+sbom: environment ## what each image is made of, CycloneDX, into .data/sbom
+	@$(BIN)/python deploy/setup/sbom.py $(ARGS)
+
+scan: environment ## known holes in the locked packages, and secrets in files
+	@$(BIN)/python deploy/setup/scan.py
 
 contracts: environment ## the papers made from the code: events, APIs, settings; refuses to break a published event
 	@$(BIN)/python deploy/setup/contracts.py
@@ -50,7 +58,7 @@ contracts: environment ## the papers made from the code: events, APIs, settings;
 rules: environment ## the alert rules of deploy/observability/slos.yml, and the dashboards, made anew
 	@$(BIN)/python deploy/observability/generate.py
 
-lock: environment ## renew requirements.lock and the images' lists; ARGS="--upgrade NAME" moves a version
+lock: environment ## renew requirements.lock, the images' lists and the toolbox's; ARGS="--upgrade NAME" moves a version
 	@$(PYTHON) deploy/setup/lock.py $(ARGS)
 
 environment:

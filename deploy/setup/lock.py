@@ -1,4 +1,4 @@
-"""Renews requirements.lock and the images' lists after a change of dependencies.
+"""Renews requirements.lock, the images' lists and those of the toolbox after a change of dependencies.
 
 Versions stay as they are locked unless they are told to move: `--upgrade NAME` moves one package, `--upgrade` all.
 uv's own lock is not committed, because it records where packages came from; where it is missing it is made again from
@@ -45,6 +45,9 @@ def renew(repository: Path, upgrade: list[str] | None) -> None:
         export(repository, "requirements.lock", "--all-packages")
         for image in IMAGES:
             export(repository, f"deploy/requirements/{image}.txt", "--package", f"entrain-{image}", "--no-dev")
+    with step("resolving the toolbox"):
+        for wanted in sorted(repository.glob("deploy/setup/toolbox/*.in")):
+            pin(repository, wanted, moved if upgrade else ["--upgrade"] if upgrade == [] else [])
 
 
 def remember(repository: Path) -> None:
@@ -79,6 +82,12 @@ def export(repository: Path, target: str, *which: str) -> None:
     """Writes a list with hashes and without addresses."""
     form = ("--quiet", "--frozen", "--no-emit-workspace", "--no-header", "--format", "requirements-txt")
     uv(repository, "export", *form, *which, "--output-file", target)
+
+
+def pin(repository: Path, wanted: Path, options: list[str]) -> None:
+    """Writes the list beside ``wanted``: exact versions, with hashes and without addresses."""
+    form = ("--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate")
+    uv(repository, "pip", "compile", *form, *options, str(wanted), "--output-file", str(wanted.with_suffix(".txt")))
 
 
 def uv(repository: Path, *arguments: str) -> None:

@@ -13,8 +13,9 @@ from common.clock import utc_now
 from embedded.object_store import PrivateObjectStore
 from media.object_keys import LINES, SESSIONS, line_object, session_prefix
 from media.settings import MediaSettings
-from media.storage import IMMUTABLE, S3Storage
+from media.storage import IMMUTABLE, S3Storage, StoredVersion
 from media.storage_audit import StorageAudit
+from media.stored_lines import RENEWED_AFTER
 from media.sweeping import Sweeper
 from tests.support.event_ledger import until
 from tests.support.hand_clock import HandClock
@@ -166,6 +167,27 @@ async def test_a_render_that_begins_beside_the_sweeper_keeps_its_file(kept: Buck
     assert await kept.storage.get(key) is not None
     report = await kept.audit.run(remove=False, repair=False, tell=print)
     assert (report.rows, report.broken) == (1, [])
+
+
+async def test_a_line_that_renders_use_is_stored_anew_once_a_month_and_spoken_again_when_it_is_gone(
+    kept: Bucket, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    """The bucket's own rule takes lines by their age: one in use must not grow old."""
+    async with object_store.client() as s3:
+        await s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    async def lines_after(days: int) -> list[StoredVersion]:
+        kept.works.clock.forward(days=days)
+        await kept.rendered()
+        return await kept.storage.find(LINES)
+
+    stored = await lines_after(0)
+    assert stored == await lines_after(RENEWED_AFTER.days - 1)
+    renewed = await lines_after(2)
+    assert [version.key for version in renewed] == sorted(2 * [version.key for version in stored])
+    assert set(stored) < set(renewed)
+    await kept.storage.remove([version for version in renewed if version.key == stored[0].key])
+    assert {version.key for version in await lines_after(0)} == {version.key for version in stored}
 
 
 @pytest.mark.timeout(90)

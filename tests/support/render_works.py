@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from media.claims import Claim
@@ -33,6 +33,10 @@ class Shelf:
     async def get(self, key: str) -> bytes | None:
         await self.check()
         return self.objects.get(key)
+
+    async def get_dated(self, key: str) -> tuple[bytes, datetime] | None:
+        data = await self.get(key)
+        return None if data is None else (data, datetime.max.replace(tzinfo=UTC))
 
     async def find(self, prefix: str) -> list[StoredVersion]:
         await self.check()

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,8 +76,10 @@ class PrivateObjectStore:
         self._session = get_session()  # kept, because the first client of a session costs 0.1 s
         self.port = 0
 
-    async def start(self, data_dir: Path, port: int) -> None:
+    async def start(self, data_dir: Path, port: int, *, identities: Path | None = None) -> None:
         """Starts on `port`, making keys on first use; returns when buckets can be created and objects stored.
+
+        `identities` is a file of SeaweedFS's with further callers and what they may do.
 
         Ends what a killed run left in `data_dir` first. Raises ServerFailed with the reason: no `weed` program, port
         taken, directory in use.
@@ -90,7 +93,8 @@ class PrivateObjectStore:
             require_port("SeaweedFS", port)
             self._keys = _keys(data_dir / "keys.json")
             self.port = port
-            self._child = _launch(program, data_dir, port, self._keys)
+            more = (f"-s3.config={identities}",) if identities else ()
+            self._child = _launch(program, data_dir, port, self._keys, more)
             await self._child.until_ready(self._answers, seconds=START_SECONDS)
         except BaseException:
             await self._end(at_once=True)
@@ -210,14 +214,14 @@ def _admin_port(taken: set[int]) -> int:
             return candidate
 
 
-def _launch(program: Path, data_dir: Path, port: int, keys: StoreKeys) -> Child:
+def _launch(program: Path, data_dir: Path, port: int, keys: StoreKeys, more: Sequence[str]) -> Child:
     files = data_dir / "files"
     files.mkdir(exist_ok=True, mode=0o700)
     ports = [f"-{name}={number}" for name, number in _ports(data_dir / "ports.json").items()]
     where = [f"-dir={files}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.port={port}"]
     return spawn(
         "SeaweedFS",
-        [program, "mini", *where, *ports, *_SETTINGS],
+        [program, "mini", *where, *ports, *_SETTINGS, *more],
         cwd=data_dir,
         log=data_dir / "server.log",
         env={

@@ -8,11 +8,8 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from common.db.engine import REACHING_FAILED, Database, is_outage
 from common.db.wakeup import WakeUp
@@ -21,12 +18,13 @@ from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
-from media.object_keys import line_object, session_prefix
+from media.object_keys import session_prefix
 from media.outages import outages_told
 from media.render_metrics import RENDER_SECONDS
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, SpeechUnavailable, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
+from media.stored_lines import StoredLines
 
 log = logger("media.jobs")
 POLL_SECONDS = 1.0
@@ -173,7 +171,7 @@ class Renderer:
         keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, speech)
         await self.claims.note_lines(claim, keys)
         stop = threading.Event()
-        cache = _StoredLines(self._storage, asyncio.get_running_loop())
+        cache = StoredLines(self._storage, self._database.clock, asyncio.get_running_loop())
         thread = asyncio.create_task(
             asyncio.to_thread(
                 render,
@@ -258,26 +256,3 @@ def _audio(claim: Claim, rendering: Rendering, key: str) -> SessionAudio:
         engine=rendering.engine,
         segments=[{"startMs": part.start_ms, "endMs": part.end_ms} for part in rendering.segments],
     )
-
-
-class _StoredLines:
-    """The cache of spoken lines in the object store, for the rendering thread."""
-
-    def __init__(self, storage: ObjectStorage, loop: asyncio.AbstractEventLoop) -> None:
-        self._storage = storage
-        self._loop = loop
-
-    def get(self, key: str) -> bytes | None:
-        found: bytes | None = self._await(lambda: self._storage.get(line_object(key)))
-        return found
-
-    def put(self, key: str, data: bytes) -> None:
-        self._await(
-            lambda: self._storage.put(
-                line_object(key), data, content_type="application/octet-stream", cache_control=IMMUTABLE
-            )
-        )
-
-    def _await(self, work: Callable[[], Any]) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        return future.result()

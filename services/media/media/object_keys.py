@@ -3,7 +3,7 @@
 - `audio/session/<session id>/` a session's file and its certificate, named by what the file says; clients keep it for a
   year. Goes with the session; what no row names goes after a day.
 - `audio/line/<2>/<key>` spoken lines, by the hash of all that shapes them; never delivered. A line goes with the last
-  session that says it.
+  session that says it, and may be taken by the bucket's own rule when no render has used it for half a year.
 - `audio/background/`, `audio/binaural/`, `audio/solfeggio/` the beds under the app's names, each with its certificate;
   clients ask again after five minutes. They stay.
 """

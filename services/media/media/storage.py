@@ -53,6 +53,10 @@ class ObjectStorage(Protocol):
 
     async def get(self, key: str) -> bytes | None: ...
 
+    async def get_dated(self, key: str) -> tuple[bytes, datetime] | None:
+        """As ``get``, and when it was stored."""
+        ...
+
     async def head(self, key: str) -> StoredObject | None: ...
 
     async def page(self, prefix: str, after: str) -> list[ListedObject]:
@@ -110,6 +114,10 @@ class S3Storage:
             await upload(self._client, data, {"Bucket": self._bucket, "Key": key}, options)
 
     async def get(self, key: str) -> bytes | None:
+        found = await self.get_dated(key)
+        return found[0] if found else None
+
+    async def get_dated(self, key: str) -> tuple[bytes, datetime] | None:
         async with _reported("read audio"):
             try:
                 answer = await self._client.get_object(Bucket=self._bucket, Key=key)
@@ -118,8 +126,7 @@ class S3Storage:
                     return None
                 raise
             async with answer["Body"] as body:
-                data: bytes = await body.read()
-                return data
+                return await body.read(), answer["LastModified"]
 
     async def head(self, key: str) -> StoredObject | None:
         async with _reported("look for audio"):
