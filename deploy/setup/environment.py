@@ -78,7 +78,8 @@ def only_one() -> Iterator[None]:
 def workspace_members() -> list[Path]:
     """The folders of the workspace's packages, common first."""
     services = sorted((REPOSITORY / "services").glob("*/"))
-    return [REPOSITORY / "libs/common", *services, REPOSITORY / "deploy/embedded", REPOSITORY / "deploy/migration"]
+    deployed = [REPOSITORY / "deploy" / name for name in ("embedded", "migration", "operations")]
+    return [REPOSITORY / "libs/common", *services, *deployed]
 
 
 def fingerprint(members: list[Path]) -> str:

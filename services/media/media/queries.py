@@ -1,7 +1,7 @@
 """Every SELECT of media."""
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import func, or_, select, tuple_
 from sqlmodel import col
@@ -89,6 +89,41 @@ async def job_and_session(uow: UnitOfWork, job_id: str) -> tuple[Job, Session]:
     found = select(Job, Session).join(Session, col(Session.id) == col(Job.session_id)).where(col(Job.id) == job_id)
     job, session = (await uow.session.execute(found, execution_options=_AS_IT_IS_NOW)).one()
     return job, session
+
+
+async def locked_job(uow: UnitOfWork, job_id: str) -> tuple[Session, Job] | None:
+    """The job and its session, both held until the transaction ends; None when there is no such job."""
+    job = await uow.session.get(Job, job_id)
+    session = await locked_session(uow, job.session_id) if job is not None else None
+    if session is None:
+        return None
+    held = select(Job).where(col(Job.id) == job_id).with_for_update()
+    found = (await uow.session.scalars(held, execution_options=_AS_IT_IS_NOW)).one_or_none()
+    return None if found is None else (session, found)
+
+
+async def jobs_by_status(uow: UnitOfWork) -> Sequence[tuple[str, int, datetime]]:
+    """How many jobs are in each state, and when the oldest of them was made."""
+    counted = select(col(Job.status), func.count(), func.min(col(Job.created_at))).group_by(col(Job.status))
+    rows = await uow.session.execute(counted.order_by(col(Job.status)))
+    return [(status, count, oldest) for status, count, oldest in rows]
+
+
+async def jobs_in(uow: UnitOfWork, statuses: Collection[str], limit: int) -> Sequence[Job]:
+    """The newest first."""
+    found = select(Job).where(col(Job.status).in_(statuses)).order_by(col(Job.created_at).desc(), col(Job.id))
+    return list(await uow.session.scalars(found.limit(limit)))
+
+
+async def latest_jobs_of(uow: UnitOfWork, user_id: str, limit: int) -> Sequence[Job]:
+    found = select(Job).where(col(Job.user_id) == user_id).order_by(col(Job.created_at).desc(), col(Job.id))
+    return list(await uow.session.scalars(found.limit(limit)))
+
+
+async def latest_sessions_of(uow: UnitOfWork, user_id: str, limit: int) -> Sequence[Session]:
+    found = select(Session).where(col(Session.owner_user_id) == user_id)
+    newest = found.order_by(col(Session.created_at).desc(), col(Session.id)).limit(limit)
+    return list(await uow.session.scalars(newest))
 
 
 async def claimed_job(uow: UnitOfWork, job_id: str, lease_token: str) -> Job | None:
