@@ -78,7 +78,7 @@ def only_one() -> Iterator[None]:
 def workspace_members() -> list[Path]:
     """The folders of the workspace's packages, common first."""
     services = sorted((REPOSITORY / "services").glob("*/"))
-    guests = [REPOSITORY / "deploy" / name for name in ("backup", "embedded", "migration")]
+    guests = [REPOSITORY / "deploy" / name for name in ("backup", "embedded", "migration", "operations")]
     return [REPOSITORY / "libs/common", *services, *guests]
 
 

@@ -32,11 +32,15 @@ STOP_SECONDS = 30.0
 
 @dataclass
 class Process:
-    """One of the product's processes; ``health`` is where its readiness is asked for."""
+    """One of the product's processes; ``health`` is where its readiness is asked for.
+
+    ``environment`` is this process's own, beside the deployment's.
+    """
 
     name: str
     arguments: tuple[str, ...]
     health: str
+    environment: Mapping[str, str] = field(default_factory=dict)
     child: asyncio.subprocess.Process = field(init=False)
 
 
@@ -63,6 +67,10 @@ class Deployment:
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self._ports['gateway']}"
+
+    @property
+    def cdn_public_key(self) -> str:
+        return self._secrets.cdn_public_key
 
     @property
     def database_url(self) -> str:
@@ -99,10 +107,13 @@ class Deployment:
         self.store.refund(user_id)
 
     async def _start(self) -> None:
-        self._ports = dict(zip((*SERVICES, "gateway"), _spaced_ports(4), strict=True))
+        self._ports = dict(zip((*SERVICES, "gateway"), spaced_ports(4), strict=True))
         urls = await databases.prepare(self._postgres, self._secrets, name=self.database)
         await self._start_outside()
         self.environment = self._environment(urls)
+        await self._launch()
+
+    async def _launch(self) -> None:
         await asyncio.gather(*(self.run(name, "migrate") for name in SERVICES))
         for name in SERVICES:
             self._plan(f"{name} worker", name, "worker", self._ports[name] + 100, self._ports[name] + 100)
@@ -181,14 +192,14 @@ class Deployment:
         health = f"http://{LOOPBACK}:{health_port}/health/ready"
         self.processes[name] = Process(name, (package, command, "--port", str(port)), health)
 
-    async def run(self, package: str, *command: str) -> str:
+    async def run(self, package: str, *command: str, environment: Mapping[str, str] | None = None) -> str:
         """Runs one of a service's commands to its end; what it printed. Raises when it fails."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             package,
             *command,
-            env=self.environment,
+            env={**self.environment, **(environment or {})},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -203,7 +214,12 @@ class Deployment:
         log = self.log_of(name)
         with log.open("ab") as output:
             process.child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *process.arguments, env=self.environment, stdout=output, stderr=output
+                sys.executable,
+                "-m",
+                *process.arguments,
+                env={**self.environment, **process.environment},
+                stdout=output,
+                stderr=output,
             )
         try:
             async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as http:
@@ -247,7 +263,7 @@ class Deployment:
             raise RuntimeError(f"did not stop cleanly: {failed}; logs in {self._folder}")
 
 
-def _spaced_ports(count: int) -> list[int]:
+def spaced_ports(count: int) -> list[int]:
     """Free ports whose neighbours a hundred above are free too."""
     found: list[int] = []
     while len(found) < count:

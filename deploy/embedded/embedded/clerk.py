@@ -71,6 +71,8 @@ class ClerkStandIn(LocalServer):
         if webhook_url and not webhook_secret:
             raise ValueError("webhooks need webhook_secret")
         self.secret_key = secret_key
+        self.further_keys: set[str] = set()
+        """Accepted too, as an instance's other secret keys are."""
         self.faults = FaultList({"many_keys": self._many_keys})
         self._dir, self._clock, self._background = data_dir, clock, background
         self._clerk_key = kept_rsa_key(data_dir / "clerk.pem") if data_dir else new_rsa_key()
@@ -214,7 +216,7 @@ class ClerkStandIn(LocalServer):
         return web.json_response(self.delete_user(user_id)) if self.users.get(user_id) else _no_such_user(user_id)
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        if bearer_token(request) == self.secret_key:
+        if bearer_token(request) in {self.secret_key, *self.further_keys}:
             return None
         return _clerk_error(401, "clerk_key_invalid", "The provided Clerk Secret Key is invalid.")
 

@@ -19,6 +19,7 @@ from common.internal_tokens import InternalTokenIssuer, public_keys_document
 from common.messaging.postgres import PostgresBus
 from common.process_metrics import tell_build
 from common.service import HttpServer, Service, Worker
+from common.settings import Settings
 from common.signatures import private_key_from_pem
 from embedded import databases
 from embedded.clerk import ClerkStandIn
@@ -29,6 +30,7 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.processes import Child, free_ports, spawn
 from embedded.revenuecat import RevenueCatStandIn
+from embedded.run_settings import forget_settings, record_settings
 from embedded.running_product import Run, forget_run, record_run
 from gateway.service import Gateway, build_gateway
 from gateway.settings import GatewaySettings
@@ -60,6 +62,7 @@ class Product:
         self.store: RevenueCatStandIn
         self.edge: EdgeStandIn
         self._media: dict[str, str] = {}
+        self._settings: list[Settings] = []
         self._ports = dict(zip(databases.SERVICES, free_ports(len(databases.SERVICES)), strict=True))
 
     @property
@@ -159,6 +162,7 @@ class Product:
             "public_url": self.url,
         }
         media = MediaSettings(**shared, **_mode(), **self._media)  # type: ignore[arg-type]
+        self._settings += [identity, billing, media]
         for settings in (identity, billing, media):
             tell_build(settings)
         return {"identity": build_identity(identity), "billing": build_billing(billing), "media": build_media(media)}
@@ -201,6 +205,7 @@ class Product:
             gateway_token_lifetime_seconds=LONGEST_TOKEN,
             public_url=self.url,
         )
+        self._settings.append(settings)
         tell_build(settings)
         gateway: Gateway = build_gateway(settings, bus=lambda: nullcontext(bus))
         self._open.push_async_callback(gateway.close)
@@ -236,6 +241,8 @@ class Product:
         control_port = int(control.url.rpartition(":")[2])
         record_run(self._data, Run(self._port, control_port, secret))
         self._open.callback(forget_run, self._data, self._port)
+        record_settings(self._data, self._settings)
+        self._open.callback(forget_settings, self._data)
 
 
 def _mode() -> dict[str, Any]:

@@ -68,6 +68,8 @@ class RevenueCatStandIn(LocalServer):
         if webhook_url and not (webhook_authorization or webhook_secret):
             raise ValueError("webhooks need webhook_authorization or webhook_secret, or both")
         self.api_key = api_key
+        self.further_keys: set[str] = set()
+        """Accepted too, as a project's other keys are."""
         self.faults = FaultList()
         self.ledger = LivingLedger(clock)
         self.webhooks = WebhookSender(
@@ -180,7 +182,7 @@ class RevenueCatStandIn(LocalServer):
         return web.json_response({"app_user_id": app_user_id, "deleted": True})
 
     def _refusal(self, request: web.Request, app_user_id: str) -> web.Response | None:
-        if bearer_token(request) != self.api_key:
+        if bearer_token(request) not in {self.api_key, *self.further_keys}:
             return _error(401, INVALID_KEY, "Invalid API Key.")
         if len(app_user_id) > LONGEST_ID:
             return _error(400, INVALID_ID, "The app user id is not valid.")

@@ -15,6 +15,7 @@ from embedded.commands import DEFAULT_DATA, DEFAULT_PORT
 from embedded.composition import HOST, Product
 from embedded.journey import Journey, JourneyFailed
 from embedded.processes import ServerFailed
+from embedded.run_settings import SETTINGS_FILE
 from embedded.store_ledger import StoreRefusal
 
 TOKEN_SECONDS = 3600
@@ -121,4 +122,5 @@ Try next, in another terminal (P=.venv/bin/python):
   $P -m embedded store purchase ada{place}      then ask for the entitlement again
   $P -m embedded store refund ada{place}
   $P -m embedded leave zoe{place}      a whole life, up to the deletion of the account
+  $P -m entrain --env {data}/{SETTINGS_FILE} doctor      looks whether all of this is well
 """

@@ -109,6 +109,10 @@ class WebhookSender:
         self._delay = timedelta()
         self._reverse = False
 
+    def sign_by(self, sign: Sign) -> None:
+        """From now on, as when a secret is replaced in the provider's dashboard."""
+        self._sign = sign
+
     @property
     def waiting(self) -> list[Delivery]:
         return list(self._waiting)

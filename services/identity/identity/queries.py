@@ -28,6 +28,12 @@ async def user(uow: UnitOfWork, user_id: str) -> User | None:
     return await uow.session.get(User, user_id)
 
 
+async def users_with_address(uow: UnitOfWork, email: str) -> Sequence[User]:
+    """Whose address it is now, however it is capitalised: whoever signed up twice is two users."""
+    statement = select(User).where(func.lower(col(User.email)) == email.lower()).order_by(col(User.created_at))
+    return (await uow.session.scalars(statement)).all()
+
+
 async def known_user_to_change(uow: UnitOfWork, user_id: str) -> User | None:
     """The user's row, held against every other change until the transaction ends."""
     statement = select(User).where(col(User.id) == user_id).with_for_update()

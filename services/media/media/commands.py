@@ -236,8 +236,13 @@ async def _add_job(uow: UnitOfWork, session: Session, before: Job | None) -> Job
     uow.session.add(job)
     session.version += 1
     uow.emit(job.requested(session.version))
-    await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": JOBS_CHANNEL})
+    await wake_renderers(uow)
     return job
+
+
+async def wake_renderers(uow: UnitOfWork) -> None:
+    """Once this transaction has committed, workers look for a job at once."""
+    await uow.session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": JOBS_CHANNEL})
 
 
 async def _turn(uow: UnitOfWork, user_id: str | None) -> datetime:

@@ -105,6 +105,41 @@ async def job_and_session(uow: UnitOfWork, job_id: str) -> tuple[Job, Session]:
     return job, session
 
 
+async def locked_job(uow: UnitOfWork, job_id: str) -> tuple[Session, Job] | None:
+    """The job and its session, both held until the transaction ends; None when there is no such job."""
+    job = await uow.session.get(Job, job_id)
+    session = await locked_session(uow, job.session_id) if job is not None else None
+    if session is None:
+        return None
+    held = select(Job).where(col(Job.id) == job_id).with_for_update()
+    found = (await uow.session.scalars(held, execution_options=_AS_IT_IS_NOW)).one_or_none()
+    return None if found is None else (session, found)
+
+
+async def jobs_by_status(uow: UnitOfWork) -> Sequence[tuple[str, int, datetime]]:
+    """How many jobs are in each state, and when the oldest of them was made."""
+    counted = select(col(Job.status), func.count(), func.min(col(Job.created_at))).group_by(col(Job.status))
+    rows = await uow.session.execute(counted.order_by(col(Job.status)))
+    return [(status, count, oldest) for status, count, oldest in rows]
+
+
+async def jobs_in(uow: UnitOfWork, statuses: Collection[str], limit: int) -> Sequence[Job]:
+    """The newest first."""
+    found = select(Job).where(col(Job.status).in_(statuses)).order_by(col(Job.created_at).desc(), col(Job.id))
+    return list(await uow.session.scalars(found.limit(limit)))
+
+
+async def latest_jobs_of(uow: UnitOfWork, user_id: str, limit: int) -> Sequence[Job]:
+    found = select(Job).where(col(Job.user_id) == user_id).order_by(col(Job.created_at).desc(), col(Job.id))
+    return list(await uow.session.scalars(found.limit(limit)))
+
+
+async def latest_sessions_of(uow: UnitOfWork, user_id: str, limit: int) -> Sequence[Session]:
+    found = select(Session).where(col(Session.owner_user_id) == user_id)
+    newest = found.order_by(col(Session.created_at).desc(), col(Session.id)).limit(limit)
+    return list(await uow.session.scalars(newest))
+
+
 async def claimed_job(uow: UnitOfWork, job_id: str, lease_token: str) -> Job | None:
     """The job, locked; None unless the claim under this token still holds."""
     found = select(Job).where(col(Job.id) == job_id, col(Job.lease_token) == lease_token).with_for_update()

@@ -80,22 +80,8 @@ class S3Storage:
     """S3 or a server that speaks it. ``async with S3Storage(settings)``; checksums are verified by the store."""
 
     def __init__(self, settings: MediaSettings) -> None:
-        key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
         self._bucket = settings.aws_s3_bucket_name
-        self._options: dict[str, Any] = {
-            "region_name": settings.aws_region,
-            "endpoint_url": settings.aws_endpoint_url_s3,
-            "aws_access_key_id": key.get_secret_value() if key else None,
-            "aws_secret_access_key": secret.get_secret_value() if secret else None,
-            "config": AioConfig(
-                connect_timeout=3,
-                read_timeout=20,
-                retries={"max_attempts": 4, "mode": "standard"},
-                max_pool_connections=32,
-                signature_version="s3v4",
-                s3={"addressing_style": "path" if settings.aws_endpoint_url_s3 else "virtual"},
-            ),
-        }
+        self._options = client_options(settings)
         self._encryption = _encryption(settings)
         self._client: Any = None
 
@@ -173,6 +159,25 @@ class S3Storage:
         async with _reported("reach the bucket"):
             await self._client.head_bucket(Bucket=self._bucket)
         return None
+
+
+def client_options(settings: MediaSettings) -> dict[str, Any]:
+    """How a client of the bucket is made: address, region, keys and patience."""
+    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
+    return {
+        "region_name": settings.aws_region,
+        "endpoint_url": settings.aws_endpoint_url_s3,
+        "aws_access_key_id": key.get_secret_value() if key else None,
+        "aws_secret_access_key": secret.get_secret_value() if secret else None,
+        "config": AioConfig(
+            connect_timeout=3,
+            read_timeout=20,
+            retries={"max_attempts": 4, "mode": "standard"},
+            max_pool_connections=32,
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.aws_endpoint_url_s3 else "virtual"},
+        ),
+    }
 
 
 def _encryption(settings: MediaSettings) -> dict[str, str]:

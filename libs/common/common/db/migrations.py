@@ -36,14 +36,8 @@ async def upgrade(direct_url: str, metadata: MetaData, folder: Path) -> str:
 def _upgrade(connection: Connection, metadata: MetaData, folder: Path) -> str:
     schema = str(metadata.schema)
     _make_schema(connection, schema)
-    config = Config()
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("version_locations", str(folder))
-    config.set_main_option("path_separator", "newline")
-    script = ScriptDirectory.from_config(config)
-    head = script.get_current_head()
-    if head is None:
-        raise FileNotFoundError(f"no migrations in {folder.name}")
+    config, script = _history(folder)
+    head = newest_revision(folder)
 
     def steps(revision: str | tuple[str, ...] | None, _: MigrationContext) -> list[RevisionStep]:
         log.info("migrating", schema=schema, revision=revision, target=head)
@@ -54,6 +48,26 @@ def _upgrade(connection: Connection, metadata: MetaData, folder: Path) -> str:
         environment.configure(connection=connection, target_metadata=metadata, version_table_schema=schema)
         environment.run_migrations()
     return head
+
+
+def newest_revision(folder: Path) -> str:
+    """The revision that ``upgrade`` leads to. Raises FileNotFoundError for a folder without migrations."""
+    head = _history(folder)[1].get_current_head()
+    if head is None:
+        raise FileNotFoundError(f"no migrations in {folder.name}")
+    return head
+
+
+def revisions(folder: Path) -> set[str]:
+    return {step.revision for step in _history(folder)[1].walk_revisions()}
+
+
+def _history(folder: Path) -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("version_locations", str(folder))
+    config.set_main_option("path_separator", "newline")
+    return config, ScriptDirectory.from_config(config)
 
 
 def _make_schema(connection: Connection, schema: str) -> None:

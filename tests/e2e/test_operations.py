@@ -1,6 +1,6 @@
-"""The first journey through separate processes over RabbitMQ; `test_all_in_one` plays it in one process.
+"""What operators do with a product of separate processes: they watch it, lose it, and restore it.
 
-Then the drill of docs/backups.md on the same deployment: the database and the broker are lost, and people go on.
+The drill of docs/backups.md: the database and the broker are lost, and people go on.
 """
 
 import secrets
@@ -38,7 +38,7 @@ from tests.support.watched_product import everything_is_seen, jobs_of
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 LEAVING = "user_2leavingForGood0000000000"
 PROJECTED = ("billing.customer", "media.entitlement")
-VHOST = f"journey-{secrets.token_hex(4)}"
+VHOST = f"operations-{secrets.token_hex(4)}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,7 +58,7 @@ async def deployment(
     await rabbitmq.delete_vhost(VHOST)
 
 
-async def test_through_separate_processes_over_rabbitmq(
+async def test_a_real_prometheus_sees_the_first_journey(
     deployment: Deployment, rabbitmq: PrivateRabbitMQ, tmp_path: Path
 ) -> None:
     async with PrivatePrometheus(tmp_path / "prometheus", jobs_of(deployment)) as prometheus:
