@@ -43,7 +43,7 @@ class SideBySide(Deployment):
         gateway = self._ports["gateway"]
         for name, port in {**self._ports, "internal": gateway + 100}.items():
             self._balancers[name] = await self._open.enter_async_context(Balancer(port))
-        self._open.push_async_callback(self._end_all)
+        self._open.push_async_callback(self.stop_all)
         await self.migrate("old")
         await self._start_release("old")
 

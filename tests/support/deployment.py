@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 
@@ -86,7 +87,7 @@ class Deployment:
         """By the names that deploy/postgres/passwords.sql reads."""
         return {f"{role.upper()}_DATABASE_PASSWORD": self._secrets.text(f"{role}_password") for role in ROLES}
 
-    async def __aenter__(self) -> "Deployment":
+    async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:
