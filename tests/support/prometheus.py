@@ -79,7 +79,7 @@ def metrics_named_in(expression: str) -> set[str]:
 class PrivatePrometheus:
     """``async with PrivatePrometheus(folder, {"gateway": 8887}) as prometheus``: jobs by name, with their ports.
 
-    Scrapes every second, and evaluates our rules every three.
+    Scrapes every two seconds, and evaluates our rules every five.
     """
 
     def __init__(self, folder: Path, jobs: Mapping[str, int]) -> None:
@@ -118,7 +118,7 @@ class PrivatePrometheus:
             for name, port in self._jobs.items()
         ]
         return {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "3s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "5s"},
             "rule_files": [str(OBSERVABILITY / name) for name in ("alerts.yml", "slo_rules.yml")],
             "scrape_configs": jobs,
         }
