@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 
@@ -79,7 +80,7 @@ class Deployment:
     def _database(self) -> str:
         return self._bucket.replace("-", "_")
 
-    async def __aenter__(self) -> "Deployment":
+    async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:
