@@ -5,6 +5,7 @@ How our own signing key rotates is in test_key_rotation.
 
 import secrets
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -61,7 +62,7 @@ async def test_every_secret_rotates_without_a_refused_request(
             fleet.clerk.sign_up("user_2whenTheOldAreGone")
             await traffic.more(100)
             for user in ("user_2whileBothAreTaken", "user_2whenTheOldAreGone"):
-                await until(lambda user=user: is_pro(fleet, user))  # type: ignore[misc]
+                await until(partial(is_pro, fleet, user))
         await rotation.tidy_up()
 
         assert traffic.refused == {}
