@@ -7,11 +7,8 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from common.db.engine import REACHING_FAILED, Database, is_outage
 from common.db.wakeup import WakeUp
@@ -19,8 +16,9 @@ from common.observability import logger
 from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
+from media.line_cache import RecentLines, StoredLines
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
-from media.object_keys import line_object, session_prefix
+from media.object_keys import session_prefix
 from media.outages import outages_told
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, SpeechUnavailable, Unspeakable
@@ -76,6 +74,7 @@ class Renderer:
         self._speech = speech
         self._fallback = fallback
         self._slots = slots
+        self._recent_lines = RecentLines()
         self.claims = Claims(database, lease, cool_down)
         self._beat_seconds = min(MOST_BEAT_SECONDS, lease.total_seconds() / 4)
 
@@ -160,7 +159,7 @@ class Renderer:
         keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, speech)
         await self.claims.note_lines(claim, keys)
         stop = threading.Event()
-        cache = _StoredLines(self._storage, asyncio.get_running_loop())
+        cache = StoredLines(self._storage, asyncio.get_running_loop(), self._recent_lines)
         thread = asyncio.create_task(
             asyncio.to_thread(
                 render,
@@ -179,12 +178,15 @@ class Renderer:
             await asyncio.gather(thread, return_exceptions=True)
 
     async def _upload(self, claim: Claim, rendering: Rendering) -> str:
-        """Stores the certificate and then the file; returns the file's key."""
+        """Stores the file and its certificate; returns the file's key."""
         name = hashlib.sha256("|".join(rendering.line_keys).encode()).hexdigest()
         stem = f"{session_prefix(claim.session_id)}{name}"
         certificate = json.dumps(rendering.certificate(), indent=2).encode()
-        await self._storage.put(f"{stem}.json", certificate, content_type="application/json", cache_control="no-store")
-        await self._storage.put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE)
+        put = self._storage.put
+        await asyncio.gather(
+            put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE),
+            put(f"{stem}.json", certificate, content_type="application/json", cache_control="no-store"),
+        )
         return f"{stem}.m4a"
 
     async def _give_up(self, claim: Claim) -> None:
@@ -242,26 +244,3 @@ def _audio(claim: Claim, rendering: Rendering, key: str) -> SessionAudio:
         engine=rendering.engine,
         segments=[{"startMs": part.start_ms, "endMs": part.end_ms} for part in rendering.segments],
     )
-
-
-class _StoredLines:
-    """The cache of spoken lines in the object store, for the rendering thread."""
-
-    def __init__(self, storage: ObjectStorage, loop: asyncio.AbstractEventLoop) -> None:
-        self._storage = storage
-        self._loop = loop
-
-    def get(self, key: str) -> bytes | None:
-        found: bytes | None = self._await(lambda: self._storage.get(line_object(key)))
-        return found
-
-    def put(self, key: str, data: bytes) -> None:
-        self._await(
-            lambda: self._storage.put(
-                line_object(key), data, content_type="application/octet-stream", cache_control=IMMUTABLE
-            )
-        )
-
-    def _await(self, work: Callable[[], Any]) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        return future.result()

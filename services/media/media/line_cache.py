@@ -1,0 +1,72 @@
+"""Spoken lines that are kept: in the object store for every worker, the last used of them in a worker's memory too."""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from media.object_keys import line_object
+from media.storage import IMMUTABLE, ObjectStorage
+
+T = TypeVar("T")
+
+RECENT_BYTES = 16 * 2**20
+"""Some 200 lines, or 25 sessions: a person edits what they have just heard."""
+
+
+class RecentLines:
+    """At most ``limit`` bytes of lines by key; those go first that were longest not asked for. Safe in threads."""
+
+    def __init__(self, limit: int = RECENT_BYTES) -> None:
+        self._limit = limit
+        self._lines: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        with self._lock:
+            if key in self._lines:
+                self._lines.move_to_end(key)
+            return self._lines.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._size += len(data) - len(self._lines.pop(key, b""))
+            self._lines[key] = data
+            while self._size > self._limit:
+                self._size -= len(self._lines.popitem(last=False)[1])
+
+
+class StoredLines:
+    """The cache of spoken lines for a rendering thread; ``loop`` is where ``storage`` lives.
+
+    Raises StorageUnavailable. Only what the store has, or gave, is kept in memory too.
+    """
+
+    def __init__(self, storage: ObjectStorage, loop: asyncio.AbstractEventLoop, recent: RecentLines) -> None:
+        self._storage = storage
+        self._loop = loop
+        self._recent = recent
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found = {key: data for key in keys if (data := self._recent.get(key)) is not None}
+        missing = [key for key in keys if key not in found]
+        stored = self._await(self._stored(missing)) if missing else []
+        for key, data in zip(missing, stored, strict=True):
+            if data is not None:
+                found[key] = data
+                self._recent.put(key, data)
+        return found
+
+    async def _stored(self, keys: Sequence[str]) -> list[bytes | None]:
+        return await asyncio.gather(*(self._storage.get(line_object(key)) for key in keys))
+
+    def put(self, key: str, data: bytes) -> None:
+        self._await(
+            self._storage.put(line_object(key), data, content_type="application/octet-stream", cache_control=IMMUTABLE)
+        )
+        self._recent.put(key, data)
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
