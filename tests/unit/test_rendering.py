@@ -76,6 +76,9 @@ class HummingSpeech:
 class Shelf(dict[str, bytes]):
     """A cache in memory."""
 
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: self[key] for key in keys if key in self}
+
     def put(self, key: str, data: bytes) -> None:
         self[key] = data
 

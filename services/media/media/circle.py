@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import irfft, rfftfreq
-from scipy.signal import oaconvolve
+from scipy.fft import irfft, rfft, rfftfreq
 
 from media.samples import RATE, Samples, amplitude
 
@@ -155,7 +154,5 @@ def hall(rng: np.random.Generator, dry: Samples, seconds: float, wet: float) -> 
         # A room swallows the highest tones first.
         response = single(np.convolve(tail, np.ones(6) / 6, "same"))
         response *= wet / np.sqrt(np.square(response).sum())
-        room = oaconvolve(channel, response)
-        channel[:] += room[:PERIOD]
-        channel[: len(room) - PERIOD] += room[PERIOD:]
+        channel[:] += irfft(rfft(channel) * rfft(response, PERIOD), PERIOD, overwrite_x=True)
     return result

@@ -24,7 +24,7 @@ from media.render_metrics import RENDER_SECONDS
 from media.rendering import Rendering, line_keys, render
 from media.speech import Speech, SpeechUnavailable, Unspeakable
 from media.storage import IMMUTABLE, ObjectStorage, StorageUnavailable
-from media.stored_lines import StoredLines
+from media.stored_lines import RecentLines, StoredLines
 
 log = logger("media.jobs")
 POLL_SECONDS = 1.0
@@ -76,6 +76,7 @@ class Renderer:
         self._speech = speech
         self._fallback = fallback
         self._slots = slots
+        self._recent_lines = RecentLines()
         self.claims = Claims(database, lease, cool_down)
         self._beat_seconds = min(MOST_BEAT_SECONDS, lease.total_seconds() / 4)
 
@@ -171,7 +172,7 @@ class Renderer:
         keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, speech)
         await self.claims.note_lines(claim, keys)
         stop = threading.Event()
-        cache = StoredLines(self._storage, self._database.clock, asyncio.get_running_loop())
+        cache = StoredLines(self._storage, self._database.clock, asyncio.get_running_loop(), self._recent_lines)
         thread = asyncio.create_task(
             asyncio.to_thread(
                 render,
@@ -190,12 +191,15 @@ class Renderer:
             await asyncio.gather(thread, return_exceptions=True)
 
     async def _upload(self, claim: Claim, rendering: Rendering) -> str:
-        """Stores the certificate and then the file; returns the file's key."""
+        """Stores the file and its certificate; returns the file's key."""
         name = hashlib.sha256("|".join(rendering.line_keys).encode()).hexdigest()
         stem = f"{session_prefix(claim.session_id)}{name}"
         certificate = json.dumps(rendering.certificate(), indent=2).encode()
-        await self._storage.put(f"{stem}.json", certificate, content_type="application/json", cache_control="no-store")
-        await self._storage.put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE)
+        put = self._storage.put
+        await asyncio.gather(
+            put(f"{stem}.m4a", rendering.m4a, content_type="audio/mp4", cache_control=IMMUTABLE),
+            put(f"{stem}.json", certificate, content_type="application/json", cache_control="no-store"),
+        )
         return f"{stem}.m4a"
 
     async def _give_up(self, claim: Claim) -> str:

@@ -5,17 +5,21 @@ One channel is measured as it is heard: on both loudspeakers (dual mono). A mete
 
 Loudness is computed from *cells*: the K-weighted energy of 64 consecutive samples. Cells of pieces that are separated
 by silence can be laid end to end, and the whole is measured exactly without filtering it again.
+
+Filters are made of scipy.fft and scipy.ndimage, which are loaded anyway: scipy.signal would cost a worker 50 MB.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import firwin, resample_poly, sosfilt
+from numpy.polynomial.polynomial import polyval
+from scipy.fft import irfft, rfft
+from scipy.ndimage import convolve1d, minimum_filter1d, uniform_filter1d
 
 from media.samples import RATE, Samples, amplitude, decibels
 
@@ -30,14 +34,14 @@ _HOP = RATE * 100 // 1000 // CELL
 _ABSOLUTE_GATE = -70.0
 _RELATIVE_GATE = -10.0
 _OFFSET = -0.691
-_K_WEIGHTING = np.array(
-    [
-        [1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585],
-        [1.0, -2.0, 1.0, 1.0, -1.99004745483398, 0.99007225036621],
-    ]
+_K_WEIGHTING = (
+    ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
+    ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
 )
+_SPECTRUM = 16 * 1024
+_MEMORY = 64 * CELL  # what came before is heard 180 dB down
 _OVERSAMPLING = 4
-_INTERPOLATION = firwin(20 * _OVERSAMPLING + 1, 1 / _OVERSAMPLING, window=("kaiser", 5.0)).astype(np.float32)
+_REACH = 10  # samples on either side between which a value is interpolated
 _MARGIN = 64
 _PEAK_BLOCK = 512
 _LOOK_AHEAD = RATE * 4 // 1000
@@ -49,14 +53,31 @@ def cells(samples: Samples) -> Cells:
     """K-weighted energy of each 64 samples of (n,) or (2, n); an incomplete last cell is filled with zeros."""
     channels = np.atleast_2d(samples)
     heard_on = 2.0 if samples.ndim == 1 else 1.0
-    count = -(-channels.shape[1] // CELL)
-    padded = np.zeros((channels.shape[0], count * CELL))
-    padded[:, : channels.shape[1]] = channels
-    weighted = sosfilt(_K_WEIGHTING, padded, axis=1)
-    by_cell = weighted.reshape(channels.shape[0], count, CELL)
-    energy = np.einsum("ijk,ijk->j", by_cell, by_cell)
+    energy = np.sum([_weighted_energy(channel) for channel in channels], axis=0)
     weighed: Cells = (heard_on * energy).astype(np.float32)
     return weighed
+
+
+def _weighted_energy(channel: Samples) -> Cells:
+    """Of each cell of (n,) samples, by overlapping spectra, each heard where its filter has settled."""
+    count, step = -(-len(channel) // CELL), _SPECTRUM - _MEMORY
+    padded = np.zeros(_MEMORY + -(-len(channel) // step) * step, np.float32)
+    padded[_MEMORY : _MEMORY + len(channel)] = channel
+    spectra = rfft(sliding_window_view(padded, _SPECTRUM)[::step], axis=1)
+    spectra *= _RESPONSE
+    heard = irfft(spectra, _SPECTRUM, axis=1, overwrite_x=True)[:, _MEMORY:].reshape(-1, CELL)[:count]
+    energy: Cells = np.einsum("ij,ij->i", heard, heard)
+    return energy
+
+
+def _response() -> npt.NDArray[np.complex64]:
+    """The K weighting's, at each frequency of a spectrum."""
+    delay = np.exp(-2j * np.pi * np.arange(_SPECTRUM // 2 + 1) / _SPECTRUM)
+    sections = [polyval(delay, above) / polyval(delay, below) for above, below in _K_WEIGHTING]
+    return np.asarray(np.prod(sections, axis=0), np.complex64)
+
+
+_RESPONSE = _response()
 
 
 def integrated(energy: Cells) -> float:
@@ -99,11 +120,21 @@ def true_peak(samples: Samples) -> float:
 
 def _oversampled_envelope(stretches: Samples) -> Samples:
     """Highest magnitude around each sample of (rows, n + 2 * _MARGIN) samples, shape (rows, n)."""
+    own, *between = _interpolation()
+    envelope: Samples = np.abs(stretches) * own.max()
+    for weights in between:
+        np.maximum(envelope, np.abs(convolve1d(stretches, weights, axis=1, mode="constant")), out=envelope)
     # The filter sees zeros outside what it is given: real neighbours go in and the edges they spoil are thrown away.
-    fine = np.abs(resample_poly(stretches, _OVERSAMPLING, 1, axis=1, window=_INTERPOLATION))
-    kept = fine[:, _MARGIN * _OVERSAMPLING : -_MARGIN * _OVERSAMPLING]
-    envelope: Samples = kept.reshape(len(stretches), -1, _OVERSAMPLING).max(axis=2).astype(np.float32)
-    return envelope
+    return envelope[:, _MARGIN:-_MARGIN]
+
+
+@cache
+def _interpolation() -> tuple[Samples, ...]:
+    """The weights of the neighbours of each of four places from a sample to the next, the first of them the sample."""
+    reach = np.arange(-_REACH * _OVERSAMPLING, _REACH * _OVERSAMPLING + 1)
+    weights = np.sinc(reach / _OVERSAMPLING) * np.kaiser(len(reach), 5.0)
+    weights *= _OVERSAMPLING / weights.sum()
+    return tuple(weights[place::_OVERSAMPLING].astype(np.float32) for place in range(_OVERSAMPLING))
 
 
 def limit(samples: Samples, ceiling_dbtp: float) -> Samples:

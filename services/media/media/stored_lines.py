@@ -1,11 +1,13 @@
-"""The cache of spoken lines in the object store, for the rendering thread.
+"""Spoken lines that are kept: in the object store for every worker, the last used of them in a worker's memory too.
 
 Lines that no render has used for long may be taken away by the bucket's own rule, which goes by age: so a line that is
 used gets young again. One that is gone is spoken again.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import threading
+from collections import OrderedDict
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -15,23 +17,66 @@ from media.storage import IMMUTABLE, ObjectStorage
 
 RENEWED_AFTER = timedelta(days=30)
 """A used line of this age is stored anew: at most once a month each, and long before any rule takes it away."""
+RECENT_BYTES = 8 * 2**20
+"""Some 100 lines, or 12 sessions: a person edits what they have just heard."""
+
 
 T = TypeVar("T")
 
 
-class StoredLines:
-    """A LineCache whose methods wait for ``loop``, on which the store is used."""
+class RecentLines:
+    """At most ``limit`` bytes of lines by key; those go first that were longest not asked for. Safe in threads."""
 
-    def __init__(self, storage: ObjectStorage, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, limit: int = RECENT_BYTES) -> None:
+        self._limit = limit
+        self._lines: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        with self._lock:
+            if key in self._lines:
+                self._lines.move_to_end(key)
+            return self._lines.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._size += len(data) - len(self._lines.pop(key, b""))
+            self._lines[key] = data
+            while self._size > self._limit:
+                self._size -= len(self._lines.popitem(last=False)[1])
+
+
+class StoredLines:
+    """The cache of spoken lines for a rendering thread; ``loop`` is where ``storage`` lives.
+
+    Raises StorageUnavailable. Only what the store has, or gave, is kept in memory too.
+    """
+
+    def __init__(
+        self, storage: ObjectStorage, clock: Clock, loop: asyncio.AbstractEventLoop, recent: RecentLines
+    ) -> None:
         self._storage = storage
         self._clock = clock
         self._loop = loop
+        self._recent = recent
 
-    def get(self, key: str) -> bytes | None:
-        return self._await(self._get(line_object(key)))
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found = {key: data for key in keys if (data := self._recent.get(key)) is not None}
+        missing = [key for key in keys if key not in found]
+        stored = self._await(self._stored(missing)) if missing else []
+        for key, data in zip(missing, stored, strict=True):
+            if data is not None:
+                found[key] = data
+                self._recent.put(key, data)
+        return found
 
     def put(self, key: str, data: bytes) -> None:
         self._await(self._put(line_object(key), data))
+        self._recent.put(key, data)
+
+    async def _stored(self, keys: Sequence[str]) -> list[bytes | None]:
+        return await asyncio.gather(*(self._get(line_object(key)) for key in keys))
 
     async def _get(self, name: str) -> bytes | None:
         found = await self._storage.get_dated(name)

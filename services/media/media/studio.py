@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,6 @@ from typing import Protocol
 from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
 from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
-READERS = 8
 _TAKES = ((FIRST_TAKE, PAUSE), (SECOND_TAKE, REST))
 _log = logging.getLogger(__name__)
 
@@ -21,9 +20,10 @@ class RenderCancelled(Exception):
 
 
 class LineCache(Protocol):
-    """Keeps encoded lines by key; `get` is called from several threads. What it raises ends the render."""
+    """Keeps encoded lines by key. What it raises ends the render."""
 
-    def get(self, key: str) -> bytes | None: ...
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Those that are there."""
 
     def put(self, key: str, data: bytes) -> None: ...
 
@@ -54,14 +54,10 @@ class Studio:
         return ready, len(missing)
 
     def _kept(self, keys: list[str]) -> dict[str, LineAudio]:
+        found: dict[str, LineAudio] = {}
         if self.cache is None:
-            return {}
-        with ThreadPoolExecutor(READERS, thread_name_prefix="kept") as pool:  # they wait for the store, not for a core
-            kept = list(pool.map(self.cache.get, keys))
-        found = {}
-        for key, data in zip(keys, kept, strict=True):
-            if data is None:
-                continue
+            return found
+        for key, data in self.cache.get_many(keys).items():
             try:
                 found[key] = LineAudio.from_bytes(data)
             except DamagedLine as damage:

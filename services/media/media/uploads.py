@@ -20,9 +20,10 @@ async def upload(client: Any, data: bytes, target: dict[str, str], options: dict
 
     Raises NotAsSent, and what the client raises; then nothing new is there.
     """
-    options = {**options, "Metadata": {"sha256": hashlib.sha256(data).hexdigest()}}
+    digest = hashlib.sha256(data).digest()
+    options = {**options, "Metadata": {"sha256": digest.hex()}}
     if len(data) <= PART_BYTES:
-        checksum = _encoded(hashlib.sha256(data).digest())
+        checksum = _encoded(digest)
         answer = await client.put_object(**target, **options, Body=data, ChecksumSHA256=checksum)
     else:
         answer, checksum = await _in_parts(client, data, target, options)
