@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from common.auth import UserId
 from common.errors import Conflict, RateLimited, Unavailable
-from common.observability import current_trace
+from common.tracing import current_trace
 from common.web.app import MAXIMUM_BODY, Check, Instant, WireModel, WireRoute, create_app
 from common.web.text import Text
 from tests.support.callers import NOBODY, Api, FixedCallers, served

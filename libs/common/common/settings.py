@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -52,6 +53,25 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people")
+
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="OTLP/HTTP collector of traces, without `/v1/traces`; without one nothing is traced",
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="sent to the collector with every batch: `name=value`, comma separated"
+    )
+    otel_traces_sampler_arg: float = Field(
+        1.0, ge=0, le=1, description="share of traces that is kept, decided where a trace begins"
+    )
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """Names and values; percent-encoded values are decoded."""
+        given = self.otel_exporter_otlp_headers
+        pairs = [pair.partition("=") for pair in given.get_secret_value().split(",")] if given else []
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs if name.strip()}
 
     @classmethod
     def load(cls) -> Self:

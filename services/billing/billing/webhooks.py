@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
@@ -30,10 +31,12 @@ async def _proven(request: Request) -> tuple[Notice, bytes]:
     body = await request.body()
     proof.check(request.headers, body, now)
     try:
-        return parse_notice(body, now), body
+        notice = parse_notice(body, now)
     except InvalidInput as error:
         log.warning("webhook_not_understood", problem=error.details or error.message, webhook=redacted(body))
         raise
+    structlog.contextvars.bind_contextvars(event_id=notice.id)
+    return notice, body
 
 
 ProvenNotice = Annotated[tuple[Notice, bytes], Depends(_proven)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.observability import configure_logging, logger
 from common.service import LEAVE_SECONDS, HttpServer, PortTaken, run_process, stop_requested
 from common.settings import EXIT_BAD_SETTINGS
+from common.trace_export import exported_traces
 from gateway.docs import document_text, merge
 from gateway.issuers import UnusableIssuer
 from gateway.service import Gateway, build_gateway
@@ -40,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     settings = GatewaySettings.load()
     configure_logging("gateway", level=settings.log_level, style=settings.log_format)
     try:
-        run_process(run_api(build_gateway(settings), chosen.host, chosen.port))
+        with exported_traces(settings, "gateway", public=True):
+            run_process(run_api(build_gateway(settings), chosen.host, chosen.port))
     except PortTaken as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
+from common.tracing import in_this_trace
 from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
 from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
@@ -57,7 +58,7 @@ class Studio:
         if self.cache is None:
             return {}
         with ThreadPoolExecutor(READERS, thread_name_prefix="kept") as pool:  # they wait for the store, not for a core
-            kept = list(pool.map(self.cache.get, keys))
+            kept = list(pool.map(in_this_trace(self.cache.get), keys))
         found = {}
         for key, data in zip(keys, kept, strict=True):
             if data is None:
@@ -71,8 +72,9 @@ class Studio:
     def _spoken(self, pool: ThreadPoolExecutor, texts: Mapping[str, str], total: int) -> dict[str, LineAudio]:
         if self.cancelled():
             raise RenderCancelled
+        speak = in_this_trace(record)
         reads: dict[Future[Clip], tuple[str, int]] = {
-            pool.submit(record, text, self.voice, self.speech, take, pause): (key, position)
+            pool.submit(speak, text, self.voice, self.speech, take, pause): (key, position)
             for key, text in texts.items()
             for position, (take, pause) in enumerate(_TAKES)
         }

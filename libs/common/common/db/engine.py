@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -44,8 +45,9 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             _SCHEME.sub("postgresql+asyncpg://", url),
             pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800,
-            connect_args=options,
+            connect_args=options, hide_parameters=True,
         )  # fmt: skip
+        event.listen(self.engine.sync_engine, "handle_error", _forget_values)
         event.listen(self.engine.sync_engine, "checkin", _note_checkin)
         event.listen(self.engine.sync_engine, "checkout", _replace_dead)
         self._sessions: sessionmaker[Any] = sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)  # type: ignore[call-overload]
@@ -90,6 +92,18 @@ def _replace_dead(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
             connection.ping()
         except Exception as error:  # whatever is wrong with it, another one is needed
             raise DisconnectionError("the session does not answer") from error
+
+
+def _forget_values(context: ExceptionContext) -> None:
+    """Errors name the rule that was broken and not the row, whose words would end in a log or on a parked message."""
+    driver_error = context.original_exception
+    told = driver_error.__cause__
+    detail = getattr(told, "detail", None)
+    if not detail:
+        return
+    for error in filter(None, (driver_error, context.sqlalchemy_exception)):
+        error.args = tuple(one.replace(detail, "…") if isinstance(one, str) else one for one in error.args)
+    told.detail = None  # type: ignore[union-attr]
 
 
 def plain_url(url: str) -> str:
