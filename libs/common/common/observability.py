@@ -21,7 +21,7 @@ OUTBOX_PENDING = Gauge("outbox_pending", "Events committed and not yet published
 OUTBOX_AGE = Gauge("outbox_oldest_seconds", "Age of the oldest unpublished event", ["schema"])
 OUTBOX_PUBLISHED = Counter("outbox_published_total", "Events confirmed by the broker", ["schema"])
 
-_PEOPLE = frozenset({"user_id", "app_user_id", "anonymous_id", "subject", "actor"})
+_PEOPLE = ("user_id", "app_user_id", "anonymous_id", "subject", "actor")
 """Fields that hold a user's id."""
 
 
@@ -40,8 +40,9 @@ def note_user(user_id: str) -> None:
 
 
 def _hide_people(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    for name in event.keys() & _PEOPLE:
-        event[name] = event[name] and pseudonym(str(event[name]))
+    for name in _PEOPLE:
+        if event.get(name):
+            event[name] = pseudonym(str(event[name]))
     return event
 
 
