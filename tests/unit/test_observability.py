@@ -13,7 +13,7 @@ import structlog
 from common.clock import utc_now
 from common.contracts.identity import UserRegistered
 from common.messaging.envelope import Envelope
-from common.observability import configure_logging, logger
+from common.observability import configure_logging, logger, note_user, pseudonym
 from common.tracing import (
     TraceContext,
     current_trace,
@@ -110,6 +110,16 @@ def test_libraries_log_through_the_same_renderer_and_the_chatty_are_quiet() -> N
         logging.getLogger("aio_pika").warning("trouble")
         logger("somewhere").debug("below the level")
     assert [line["event"] for line in lines] == ["be careful: now", "trouble"]
+
+
+def test_who_is_meant_is_told_by_a_pseudonym_and_every_line_says_whose_process_it_is() -> None:
+    with logged() as lines:
+        note_user("user_2abc")
+        logger("somewhere").info("it_happened", actor="user_2def", app_user_id=None)
+    [line] = lines
+    assert (line["user_id"], line["actor"]) == (pseudonym("user_2abc"), pseudonym("user_2def"))
+    assert (line["service"], line["app_user_id"]) == ("test", None)
+    assert "user_2" not in str(line)
 
 
 def test_an_exception_is_logged_with_its_traceback_in_one_line() -> None:

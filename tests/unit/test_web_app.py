@@ -244,6 +244,20 @@ async def test_who_may_not_come_in_is_not_told_what_else_is_wrong() -> None:
         assert (await api.post("/mine", {"lineCount": 1})).json == {"user": "user_1", "buyer": "somebody"}
 
 
+async def test_an_answer_that_does_not_fit_is_not_quoted_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    app = create_app("shop", title="shop")
+
+    @app.get("/unfit")
+    async def unfit() -> Basket:
+        return SECRET  # type: ignore[return-value]
+
+    async with served(app) as api:
+        assert (await api.get("/unfit")).status == 500
+    printed = "".join(capfd.readouterr())
+    assert "unfit_answer" in printed
+    assert SECRET not in printed
+
+
 async def test_request_id_and_trace_are_taken_over_when_well_formed_and_made_otherwise() -> None:
     async with calling() as api:
         kept = await api.get("/trace", headers={"X-Request-Id": "request-12345", "traceparent": TRACEPARENT})

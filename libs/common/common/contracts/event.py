@@ -9,7 +9,9 @@ from pydantic.alias_generators import to_camel
 class Event(BaseModel):
     """A fact in the past tense, carrying the whole new state. Unknown fields of a newer publisher are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     type: ClassVar[str]
     """`<owner>.<snake>.v<n>`; also the routing key."""

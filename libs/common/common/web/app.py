@@ -7,7 +7,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
@@ -60,7 +60,7 @@ class WireModel(BaseModel):
     in ``nullable`` (as on the wire) are sent as null.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, hide_input_in_errors=True)
     nullable: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
@@ -139,6 +139,7 @@ def create_app(
     app.state.service = service
     app.add_exception_handler(DomainError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(ResponseValidationError, _unfit_answer)
     app.add_exception_handler(HTTPException, _http_error)
     for failure in REACHING_FAILED:
         app.add_exception_handler(failure, _unreachable)
@@ -220,6 +221,13 @@ async def _unreachable(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
     log.error("unexpected_error", exc_info=error)
+    return JSONResponse(_INTERNAL_ERROR, 500)
+
+
+async def _unfit_answer(_: Request, error: Exception) -> JSONResponse:
+    """The error's own words would quote the answer, which may be what a user wrote."""
+    assert isinstance(error, ResponseValidationError)
+    log.error("unfit_answer", faults=[(fault["loc"], fault["type"]) for fault in error.errors()])
     return JSONResponse(_INTERNAL_ERROR, 500)
 
 
