@@ -29,7 +29,7 @@ def exported_traces(settings: Settings, process: str, *, public: bool = False) -
     if settings.otel_exporter_otlp_endpoint is None:
         yield
         return
-    # not imported by processes that export nothing: together they take 20 MB
+    # a process that exports nothing has no use for them and starts quicker without
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
