@@ -25,7 +25,7 @@ from common.messaging.bus import Binding, RetryPolicy
 from common.messaging.envelope import Envelope
 from common.messaging.postgres import PostgresBus
 from common.messaging.rabbit import RabbitBus
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
 from tests.bench.event_references import bare_commits, bare_consume, bare_publish

@@ -21,7 +21,7 @@ from common.messaging.envelope import Envelope
 from common.messaging.postgres import PostgresBus, PostgresParked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
-from common.observability import current_trace
+from common.tracing import current_trace
 
 POLICY = RetryPolicy(attempts=3, delay=0.2)
 REGISTERED = UserRegistered.type

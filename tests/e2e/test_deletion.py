@@ -14,6 +14,7 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from tests.support.billing import event_body
 from tests.support.deployment import SERVICES, Deployment
+from tests.support.log_search import Search
 
 USER = "user_2leavingForGood0000000000"
 EMAIL = "leaving@example.com"
@@ -61,6 +62,8 @@ async def test_nothing_is_left_of_a_user_who_leaves(
 
         await tell_late(deployment)
         await nothing_is_left(deployment, object_store, bucket, before)
+        search = Search(deployment, {"words": [*LINES, "letting go"], "address": [EMAIL], "user": [USER]})
+        assert search.found() == []
 
 
 async def nothing_is_left(

@@ -19,7 +19,7 @@ from common.clock import utc_now
 from common.contracts.identity import SessionEnded
 from common.messaging.envelope import Envelope
 from common.messaging.rabbit import RabbitBus
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.clerk_users import webhook_body
 from embedded.journey import Journey
 from embedded.object_store import PrivateObjectStore

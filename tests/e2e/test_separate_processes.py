@@ -23,7 +23,7 @@ from common.clock import utc_now
 from common.contracts.identity import SessionEnded
 from common.messaging.envelope import Envelope
 from common.messaging.rabbit import RabbitBus
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.journey import Journey
 from embedded.kept_files import new_rsa_key, private_pem
 from embedded.local_server import LocalServer

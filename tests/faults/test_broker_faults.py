@@ -19,7 +19,7 @@ from common.messaging.bus import Binding, RetryPolicy
 from common.messaging.envelope import Envelope
 from common.messaging.postgres import PostgresBus
 from common.messaging.rabbit import PUBLISH_SECONDS, RabbitBus
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
 from tests.support.event_ledger import (

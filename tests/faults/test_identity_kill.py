@@ -17,7 +17,7 @@ from common.contracts import billing, media
 from common.contracts.event import Event
 from common.messaging.envelope import Envelope
 from common.messaging.rabbit import RabbitBus
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.clerk import ClerkStandIn
 from embedded.processes import LOOPBACK, free_ports
 from tests.support.callers import NOBODY, Api

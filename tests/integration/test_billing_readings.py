@@ -19,7 +19,7 @@ from billing.snapshot import parse_snapshot
 from billing.work import LEASE
 from common.contracts.identity import UserDeleted
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
+from common.tracing import current_trace
 from tests.support.billing import API_KEY, Billing, billing
 
 

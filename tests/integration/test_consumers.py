@@ -19,7 +19,7 @@ from common.messaging.outbox import Outbox
 from common.messaging.postgres import PostgresBus, PostgresParked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.processes import free_ports
 from tests.support.event_ledger import (
     QUEUE,

@@ -1,15 +1,19 @@
 """A pooled session that died while unused costs its next user nothing."""
 
+import traceback
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
+from sqlalchemy.exc import IntegrityError
 
 from common.db import engine
 from common.db.engine import Database, is_outage
 from tests.support.event_ledger import ledger, until
+
+WORDS = "what nobody may read"
 
 
 @pytest.fixture
@@ -65,3 +69,16 @@ async def test_a_session_is_asked_whether_it_lives_only_after_a_long_rest(
 )
 def test_only_an_unreachable_database_is_an_outage(error: Exception, outage: bool) -> None:
     assert is_outage(error) is outage
+
+
+async def test_an_error_names_the_rule_and_never_the_row(database: Database) -> None:
+    async def refuse() -> None:
+        async with database.transaction() as uow:
+            await uow.session.execute(text("CREATE TEMPORARY TABLE diary (line text CHECK (length(line) < 5))"))
+            await uow.session.execute(text("INSERT INTO diary VALUES (:line)"), {"line": WORDS})
+
+    with pytest.raises(IntegrityError) as refused:
+        await refuse()
+    told = "".join(traceback.format_exception(refused.value))
+    assert "diary_line_check" in told
+    assert WORDS not in told

@@ -14,7 +14,7 @@ from common.db.engine import Database
 from common.db.uow import UnitOfWork
 from common.messaging.consumers import Subscription
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
+from common.tracing import current_trace
 from tests.support.event_ledger import QUEUE, SCHEMA, change, count, effects, ledger, record, recorder
 from tests.support.servers import both_ways
 

@@ -12,7 +12,7 @@ from common.clock import utc_now
 from common.contracts.identity import UserDeleted
 from common.messaging.consumers import UnknownType
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
+from common.tracing import current_trace
 from tests.support.hand_clock import HandClock
 from tests.support.media import Media, media, settings
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from billing.jobs import retell
 from common.contracts.billing import SubscriptionChanged
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
+from common.tracing import current_trace
 from media.models import Job
 from media.render_metrics import measure
 from tests.support.billing import billing

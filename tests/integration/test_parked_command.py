@@ -21,7 +21,7 @@ from common.messaging.parking import manage_parked
 from common.messaging.postgres import PostgresBus, PostgresParked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
-from common.observability import current_trace
+from common.tracing import current_trace
 from tests.support.event_ledger import QUEUE, change, until
 
 OTHER = "ledger.other"

@@ -16,7 +16,7 @@ from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope
 from common.messaging.postgres import PostgresBus
 from common.messaging.rabbit import RabbitBus
-from common.observability import current_trace
+from common.tracing import current_trace
 from embedded.processes import free_ports
 from gateway.sign_out_feed import QUEUE
 from tests.support.event_ledger import until

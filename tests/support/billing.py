@@ -19,8 +19,8 @@ from common.contracts.billing import SubscriptionChanged, UserDataErased
 from common.contracts.identity import UserDeleted
 from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
 from common.service import HttpServer, Service
+from common.tracing import current_trace
 from common.web.client import HttpClient
 from embedded.revenuecat import RevenueCatStandIn
 from embedded.webhook_signatures import revenuecat_headers

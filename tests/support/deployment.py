@@ -53,16 +53,26 @@ class Deployment:
     """
 
     def __init__(
-        self, folder: Path, postgres: PrivatePostgres, objects: PrivateObjectStore, bucket: str, rabbitmq_url: str
+        self,
+        folder: Path,
+        postgres: PrivatePostgres,
+        objects: PrivateObjectStore,
+        bucket: str,
+        rabbitmq_url: str,
+        **settings: str,
     ) -> None:
+        """``settings`` go into the environment of every process."""
         self._folder = folder
         self._postgres = postgres
         self._objects = objects
         self._bucket = bucket
         self._rabbitmq_url = rabbitmq_url
         self._secrets = KeptSecrets(folder / "secrets")
+        self._settings = settings
         self._open = AsyncExitStack()
         self._seeding: asyncio.subprocess.Process | None = None
+        self.tokens: set[str] = set()
+        """Every session token that was asked for here."""
         self.processes: dict[str, Process] = {}
 
     @property
@@ -99,7 +109,9 @@ class Deployment:
         await self._open.aclose()
 
     def token(self, user_id: str) -> str:
-        return self.clerk.session_token(user_id)
+        token = self.clerk.session_token(user_id)
+        self.tokens.add(token)
+        return token
 
     async def purchase(self, user_id: str) -> None:
         self.store.purchase(user_id)
@@ -163,6 +175,7 @@ class Deployment:
             **own,
             **services,
             **schemas,
+            **self._settings,
             "PYTHONDONTWRITEBYTECODE": "1",
             "RABBITMQ_URL": self._rabbitmq_url,
             "CLERK_ISSUERS": self.clerk.issuer,

@@ -12,8 +12,8 @@ from common.clock import Clock, utc_now
 from common.contracts.event import Event
 from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
 from common.service import HttpServer, Service
+from common.tracing import current_trace
 from common.web.client import HttpClient
 from embedded.clerk import ClerkStandIn
 from embedded.clerk_users import webhook_body

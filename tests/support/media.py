@@ -17,8 +17,8 @@ from common.contracts.identity import UserDeleted
 from common.contracts.media import UserDataErased
 from common.db.migrations import upgrade
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
 from common.service import HttpServer, Service
+from common.tracing import current_trace
 from embedded.object_store import PrivateObjectStore
 from media.commands import add_session, hash_of_lines
 from media.consumers import entitlements, users

@@ -13,12 +13,11 @@ import structlog
 from common.clock import utc_now
 from common.contracts.identity import UserRegistered
 from common.messaging.envelope import Envelope
-from common.observability import (
+from common.observability import configure_logging, logger, note_user, pseudonym
+from common.tracing import (
     TraceContext,
-    configure_logging,
     current_trace,
     enter_trace,
-    logger,
     new_traceparent,
     valid_request_id,
     valid_traceparent,
@@ -88,8 +87,7 @@ def test_what_a_task_emits_continues_its_trace() -> None:
     enter_trace(TraceContext(TRACEPARENT, "request-12345", "message-1"))
     event = UserRegistered(user_id="user_1", issuer="https://issuer", sequence=1)
     envelope = Envelope.of(event, at=utc_now(), trace=current_trace())
-    assert envelope.traceparent.split("-")[1] == TRACE
-    assert envelope.traceparent != TRACEPARENT
+    assert envelope.traceparent == TRACEPARENT
     assert (envelope.correlationid, envelope.causationid) == ("request-12345", "message-1")
     assert envelope.trace == TraceContext(envelope.traceparent, "request-12345", envelope.id)
 
@@ -112,6 +110,16 @@ def test_libraries_log_through_the_same_renderer_and_the_chatty_are_quiet() -> N
         logging.getLogger("aio_pika").warning("trouble")
         logger("somewhere").debug("below the level")
     assert [line["event"] for line in lines] == ["be careful: now", "trouble"]
+
+
+def test_who_is_meant_is_told_by_a_pseudonym_and_every_line_says_whose_process_it_is() -> None:
+    with logged() as lines:
+        note_user("user_2abc")
+        logger("somewhere").info("it_happened", actor="user_2def", app_user_id=None)
+    [line] = lines
+    assert (line["user_id"], line["actor"]) == (pseudonym("user_2abc"), pseudonym("user_2def"))
+    assert (line["service"], line["app_user_id"]) == ("test", None)
+    assert "user_2" not in str(line)
 
 
 def test_an_exception_is_logged_with_its_traceback_in_one_line() -> None:

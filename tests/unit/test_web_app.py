@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from common.auth import UserId
 from common.errors import Conflict, RateLimited, Unavailable
-from common.observability import current_trace
+from common.tracing import current_trace
 from common.web.app import MAXIMUM_BODY, Check, Instant, WireModel, WireRoute, create_app
 from common.web.text import Text
 from tests.support.callers import NOBODY, Api, FixedCallers, served
@@ -242,6 +242,20 @@ async def test_who_may_not_come_in_is_not_told_what_else_is_wrong() -> None:
             assert (await api.signed_in_as(None).post("/mine", raw=raw)).status == 401, raw
         assert (await api.post("/mine", raw=b"{}")).status == 400
         assert (await api.post("/mine", {"lineCount": 1})).json == {"user": "user_1", "buyer": "somebody"}
+
+
+async def test_an_answer_that_does_not_fit_is_not_quoted_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    app = create_app("shop", title="shop")
+
+    @app.get("/unfit")
+    async def unfit() -> Basket:
+        return SECRET  # type: ignore[return-value]
+
+    async with served(app) as api:
+        assert (await api.get("/unfit")).status == 500
+    printed = "".join(capfd.readouterr())
+    assert "unfit_answer" in printed
+    assert SECRET not in printed
 
 
 async def test_request_id_and_trace_are_taken_over_when_well_formed_and_made_otherwise() -> None:

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 from common.clock import wire_time
 from common.contracts.media import AudioRequested
 from common.messaging.envelope import Envelope
-from common.observability import current_trace
+from common.tracing import current_trace
 from media.commands import hash_of_lines
 from media.schemas import UUID_SHAPE
 from migration.accounts import Accounts

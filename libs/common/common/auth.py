@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 
 from common.errors import Unauthorized
+from common.observability import note_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ async def caller(request: Request) -> Caller:
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized()
     verifier: CallerVerifier = request.app.state.verifier
-    return await verifier.verify(token)
+    who = await verifier.verify(token)
+    if who.user_id is not None:
+        note_user(who.user_id)
+    return who
 
 
 async def user_id(who: Annotated[Caller, Depends(caller)]) -> str:

@@ -12,6 +12,7 @@ from common.observability import configure_logging
 from common.process_metrics import tell_build
 from common.service import PortTaken, Service, run_api, run_process, run_worker
 from common.settings import EXIT_BAD_SETTINGS, DatabaseSettings
+from common.trace_export import exported_traces
 
 INTERNAL_OFFSET = 100
 """A worker's health and metrics listen this far above the service's port."""
@@ -52,7 +53,8 @@ def run(arguments: argparse.Namespace, settings: DatabaseSettings, build: Callab
         print(f"{settings.service}: {error}; see .env.example", file=sys.stderr)
         return EXIT_BAD_SETTINGS
     try:
-        return run_process(_run(arguments, settings, service))
+        with exported_traces(settings, f"{settings.service}-{arguments.command}"):
+            return run_process(_run(arguments, settings, service))
     except PortTaken as error:
         print(f"{settings.service}: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -109,6 +109,32 @@ class Settings(BaseSettings):
     entrain_revision: str = Field(
         "unknown", description="Which build this is, as `entrain_build_info` shows it; the images set it"
     )
+
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="Where traces go: an OTLP/HTTP collector, without /v1/traces. Without it nothing is traced",
+        examples=["http://otel-collector:4318"],
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None,
+        description="What the collector wants with every batch, often a key: name=value, comma separated. Without it nothing "
+        "more is sent",
+        examples=["authorization=Bearer …"],
+    )
+    otel_traces_sampler_arg: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of traces that is kept, decided where a trace begins: at the gateway, mostly",
+    )
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """Names and values; percent-encoded values are decoded."""
+        given = self.otel_exporter_otlp_headers
+        pairs = [pair.partition("=") for pair in given.get_secret_value().split(",")] if given else []
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs if name.strip()}
 
     @classmethod
     def load(cls) -> Self:

@@ -221,6 +221,9 @@ class Refresh(Base, table=True):
     cause: str = Field(sa_type=Text)
     event_id: str | None = Field(default=None, sa_type=Text)
     event_type: str | None = Field(default=None, sa_type=Text)
+    traceparent: str | None = Field(default=None, sa_type=Text)
+    correlation_id: str | None = Field(default=None, sa_type=Text)
+    """Of the request that asked for it last."""
     lease_token: UUID | None = None
     lease_until: datetime | None = optional_moment()
 

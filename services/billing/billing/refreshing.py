@@ -16,6 +16,7 @@ from common.db.engine import Database, is_outage
 from common.db.tombstones import UserErased
 from common.db.wakeup import WakeUp
 from common.observability import logger
+from common.tracing import job
 
 SLOTS = 8
 """Readings at once in one process."""
@@ -78,6 +79,12 @@ class Refresher:
 
     async def make(self, claim: Work) -> None:
         """Makes one claimed reading and settles, repeats, postpones or drops the work."""
+        told = {"user_id": claim.user_id, "event_id": claim.cause.event_id}
+        with job("read subscriber", claim.traceparent, claim.correlation_id, **told) as step:
+            step.note("entrain.cause", claim.cause.kind)
+            await self._make(claim)
+
+    async def _make(self, claim: Work) -> None:
         try:
             await self._read_and_settle(claim)
         except LeaseLost:

@@ -5,6 +5,7 @@ from billing.erasure import Removal
 from billing.revenuecat import IdRefused, NotAsked, ReadingFailed, SubscriberRegistry
 from common.db.engine import Database
 from common.observability import logger
+from common.tracing import job
 
 log = logger("removing")
 
@@ -29,7 +30,8 @@ class SubscriberRemover:
         if removal is None:
             return False
         if removal.app_user_id is not None:
-            await self._delete(removal, removal.app_user_id)
+            with job("delete subscriber", None, None):
+                await self._delete(removal, removal.app_user_id)
         return True
 
     async def _delete(self, removal: Removal, app_user_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import APIKeyHeader
 from prometheus_client import Counter
@@ -38,11 +39,13 @@ async def _proven(request: Request) -> tuple[Notice, bytes]:
         WEBHOOKS.labels("refused").inc()
         raise
     try:
-        return parse_notice(body, now), body
+        notice = parse_notice(body, now)
     except InvalidInput as error:
         WEBHOOKS.labels("not_understood").inc()
         log.warning("webhook_not_understood", problem=error.details or error.message, webhook=redacted(body))
         raise
+    structlog.contextvars.bind_contextvars(event_id=notice.id)
+    return notice, body
 
 
 ProvenNotice = Annotated[tuple[Notice, bytes], Depends(_proven)]

@@ -19,6 +19,7 @@ from billing.causes import CHECK, Cause, CauseKind
 from billing.models import REFRESH_CHANNEL, Refresh
 from billing.settling import Rank
 from common.db.uow import UnitOfWork
+from common.tracing import current_trace
 
 LEASE = timedelta(seconds=60)
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
@@ -26,14 +27,17 @@ FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
 
 _ASK = text("""
     INSERT INTO billing.refresh AS planned
-        (user_id, due_at, rank, version, attempts, readings_again, cause_kind, cause, event_id, event_type)
+        (user_id, due_at, rank, version, attempts, readings_again, cause_kind, cause, event_id, event_type,
+        traceparent, correlation_id)
     SELECT unnest(CAST(:user_ids AS text[])), :due_at, CAST(:rank AS smallint), 1, 0, 0,
-        CAST(:cause_kind AS text), CAST(:cause AS text), CAST(:event_id AS text), CAST(:event_type AS text)
+        CAST(:cause_kind AS text), CAST(:cause AS text), CAST(:event_id AS text), CAST(:event_type AS text),
+        CAST(:traceparent AS text), CAST(:correlation_id AS text)
     ON CONFLICT (user_id) DO UPDATE SET
         due_at = least(planned.due_at, excluded.due_at), rank = least(planned.rank, excluded.rank),
         version = planned.version + 1, readings_again = 0,
         cause_kind = excluded.cause_kind, cause = excluded.cause,
-        event_id = excluded.event_id, event_type = excluded.event_type
+        event_id = excluded.event_id, event_type = excluded.event_type,
+        traceparent = excluded.traceparent, correlation_id = excluded.correlation_id
 """)
 _CLAIM = text("""
     WITH due AS (
@@ -45,7 +49,8 @@ _CLAIM = text("""
     )
     UPDATE billing.refresh AS claimed SET lease_token = :token, lease_until = :lease_until
     FROM due WHERE claimed.user_id = due.user_id
-    RETURNING claimed.user_id, version, attempts, readings_again, cause_kind, cause, event_id, event_type, ARRAY(
+    RETURNING claimed.user_id, version, attempts, readings_again, cause_kind, cause, event_id, event_type,
+        traceparent, correlation_id, ARRAY(
         SELECT anonymous_id FROM billing.alias
         WHERE alias.user_id = claimed.user_id AND claimed_at IS NOT NULL ORDER BY anonymous_id
     ) AS claimed_ids, (SELECT received_at FROM billing.webhook_event WHERE id = claimed.event_id) AS heard_at,
@@ -56,7 +61,8 @@ _HELD = "WHERE user_id = :user_id AND lease_token = :token"
 _UNASKED = f"{_HELD} AND version = :version"
 _SETTLE = text(f"""
     UPDATE billing.refresh SET lease_token = NULL, lease_until = NULL, attempts = 0, readings_again = 0,
-        due_at = :due_at, rank = :rank, cause_kind = :cause_kind, cause = :cause, event_id = NULL, event_type = NULL
+        due_at = :due_at, rank = :rank, cause_kind = :cause_kind, cause = :cause, event_id = NULL, event_type = NULL,
+        traceparent = NULL, correlation_id = NULL
     {_UNASKED} RETURNING user_id
 """)
 _END = text(f"DELETE FROM billing.refresh {_UNASKED} RETURNING user_id")
@@ -87,6 +93,8 @@ class Work:
     attempts: int
     readings_again: int
     cause: Cause
+    traceparent: str | None
+    correlation_id: str | None
 
 
 async def ask_to_read(
@@ -99,6 +107,7 @@ async def ask_to_read(
     """Has the users read at ``due_at`` (now when None) or earlier, and wakes the workers when that is now."""
     if not user_ids:
         return
+    trace = current_trace()
     asked = {
         # sorted, so that two transactions asking for the same people never wait for each other in a circle
         "user_ids": sorted(user_ids),
@@ -108,6 +117,8 @@ async def ask_to_read(
         "cause": cause.text,
         "event_id": cause.event_id,
         "event_type": cause.event_type,
+        "traceparent": trace.traceparent,
+        "correlation_id": trace.correlation_id,
     }
     await uow.session.execute(_ASK, asked)
     if due_at is None:
@@ -141,7 +152,8 @@ def _work(row: Row[Any], token: UUID) -> Work:
     kind: CauseKind = row.cause_kind
     cause = Cause(kind, row.cause, row.event_id, row.event_type, row.heard_at if kind == "webhook" else None)
     ids = (row.user_id, *row.claimed_ids)
-    return Work(row.user_id, ids, row.erased, token, row.version, row.attempts, row.readings_again, cause)
+    counted = (row.version, row.attempts, row.readings_again)
+    return Work(row.user_id, ids, row.erased, token, *counted, cause, row.traceparent, row.correlation_id)
 
 
 async def settle(uow: UnitOfWork, work: Work, next_at: datetime | None, rank: Rank) -> None:

@@ -9,6 +9,7 @@ from common.observability import configure_logging, logger
 from common.process_metrics import tell_build
 from common.service import LEAVE_SECONDS, HttpServer, PortTaken, run_process, stop_requested
 from common.settings import EXIT_BAD_SETTINGS
+from common.trace_export import exported_traces
 from gateway.docs import document_text, merge
 from gateway.issuers import UnusableIssuer
 from gateway.service import Gateway, build_gateway
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     configure_logging("gateway", level=settings.log_level, style=settings.log_format)
     tell_build(settings)
     try:
-        run_process(run_api(build_gateway(settings), chosen.host, chosen.port))
+        with exported_traces(settings, "gateway", public=True):
+            run_process(run_api(build_gateway(settings), chosen.host, chosen.port))
     except PortTaken as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1

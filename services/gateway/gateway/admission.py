@@ -4,7 +4,8 @@ from starlette.types import Scope
 
 from common.errors import Unauthorized
 from common.internal_tokens import MintedToken
-from common.observability import current_trace, logger
+from common.observability import logger, note_user
+from common.tracing import current_trace
 from gateway.callers import Callers
 from gateway.clients import ClientAddresses, shared_by_one
 from gateway.headers import RawHeaders, values
@@ -35,6 +36,8 @@ class Admission:
             token = self._callers.anonymous(route.audiences, request_id)
         else:
             token = await self._signed_in(route, scope, request_id)
+        if token.user_id is not None:
+            note_user(token.user_id)
         allowance = route.allowance(scope["method"])
         if allowance is not None:
             user = token.user_id if allowance.per == "user" else None

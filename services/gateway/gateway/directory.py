@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from common.clock import wire_time
 from common.internal_tokens import InternalTokenIssuer
-from common.observability import current_trace
+from common.tracing import current_trace
 from common.web.client import BadAnswer, HttpClient, Patience
 
 _PATIENCE = Patience(connect=1.0, read=2.0, total=3.0)
@@ -58,7 +58,7 @@ class IdentityDirectory:
     def __init__(self, url: str, tokens: InternalTokenIssuer) -> None:
         self._url = url
         self._tokens = tokens
-        self._http = HttpClient("identity", patience=_PATIENCE, retries=1)
+        self._http = HttpClient("identity", patience=_PATIENCE, retries=1, ours=True)
 
     async def __aenter__(self) -> "IdentityDirectory":
         await self._http.__aenter__()

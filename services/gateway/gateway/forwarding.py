@@ -13,7 +13,9 @@ from yarl import URL
 
 from common.errors import InvalidInput, Unavailable
 from common.internal_tokens import MintedToken
-from common.observability import current_trace, logger
+from common.observability import logger
+from common.tracing import Attributes, current_trace, span
+from common.web.client import tell_answer
 from common.web.deadlines import BUDGET_HEADER
 from gateway.bodies import ClientGone, ClientTooSlow, RequestBody, unless_client_leaves
 from gateway.breaker import Breaker
@@ -127,13 +129,11 @@ class Forwarder:
             await send({"type": "http.response.body", "body": b""})
 
     def _headers(self, route: Route, scope: Scope, token: MintedToken) -> CIMultiDict[str]:
-        trace = current_trace()
         headers = CIMultiDict(passed_in(scope["headers"], webhook=route.webhook))
         headers["Authorization"] = token.authorization
         if route.webhook and (given := values(scope["headers"], b"authorization")):
             headers["X-Webhook-Authorization"] = _only(given)
-        headers["X-Request-Id"] = trace.correlation_id
-        headers["traceparent"] = trace.traceparent
+        headers["X-Request-Id"] = current_trace().correlation_id
         headers.extend(self._addresses.forwarded(scope))
         return headers
 
@@ -142,7 +142,10 @@ class Forwarder:
         for attempt in range(1, _ATTEMPTS + 1):
             upstream.breaker.check()
             try:
-                answer = await self._ask(upstream, outgoing)
+                with span(f"{outgoing.method} {upstream.name}", "client", _noted(upstream, outgoing)) as step:
+                    outgoing.headers["traceparent"] = step.traceparent
+                    answer = await self._ask(upstream, outgoing)
+                    tell_answer(step, answer.status)
             except _UNANSWERED as error:
                 _blame_the_client(outgoing.body, error)
                 upstream.failed(error)
@@ -174,6 +177,10 @@ class Forwarder:
         )
         upstream.seconds.observe(monotonic() - started)
         return answer
+
+
+def _noted(upstream: Upstream, outgoing: Outgoing) -> Attributes:
+    return {"http.request.method": outgoing.method, "http.route": outgoing.route.path, "peer.service": upstream.name}
 
 
 def _url(upstream: Upstream, scope: Scope) -> URL:

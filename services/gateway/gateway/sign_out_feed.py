@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from common.contracts.identity import SessionEnded, UserDeleted
 from common.messaging.bus import Binding, Bus, Consumption
+from common.messaging.consumers import handling
 from common.messaging.envelope import Envelope
 from common.observability import logger
 from gateway.directory import Directory
@@ -88,6 +89,10 @@ class SignOutFeed:
                 missed_since = time.monotonic()
 
     async def _take(self, envelope: Envelope) -> None:
+        with handling(QUEUE.queue, envelope):
+            self._note(envelope)
+
+    def _note(self, envelope: Envelope) -> None:
         if envelope.type == SessionEnded.type:
             ended = SessionEnded.model_validate(envelope.data)
             self._sign_outs.end_session(ended.session_id, ended.ended_at.timestamp())

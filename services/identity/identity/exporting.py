@@ -19,7 +19,9 @@ from starlette.types import Receive, Scope, Send
 from common.clock import wire_time
 from common.db.uow import UnitOfWork
 from common.errors import DomainError, Unauthorized, Unavailable
-from common.observability import current_trace, logger
+from common.observability import logger
+from common.tracing import current_trace, span
+from common.web.client import tell_answer
 from identity import queries
 from identity.models import User
 from identity.schemas import HeldHere, LinkView, MeView, SignedOutSession, ValueView
@@ -81,14 +83,12 @@ class Exporters:
 
     async def _begin(self, name: str, authorization: str) -> aiohttp.ClientResponse:
         assert self._http is not None, "the exporters are not open"
-        trace = current_trace()
-        headers = {
-            "Authorization": authorization,
-            "X-Request-Id": trace.correlation_id,
-            "traceparent": trace.traceparent,
-        }
+        headers = {"Authorization": authorization, "X-Request-Id": current_trace().correlation_id}
         try:
-            answer = await self._http.get(self._urls[name] + EXPORT_PATH, headers=headers, allow_redirects=False)
+            with span(f"GET {name}", "client", {"http.request.method": "GET", "peer.service": name}) as step:
+                headers["traceparent"] = step.traceparent
+                answer = await self._http.get(self._urls[name] + EXPORT_PATH, headers=headers, allow_redirects=False)
+                tell_answer(step, answer.status)
         except _BROKEN as error:
             raise _unavailable(name, f"{type(error).__name__}: {error}") from None
         if answer.status == 200 and answer.content_type == "application/json":

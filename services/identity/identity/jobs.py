@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge
 from common.db.engine import Database
 from common.db.wakeup import WakeUp
 from common.observability import logger
+from common.tracing import job
 from identity import commands, queries
 from identity.clerk import HoldOff, IdentityProvider, ProviderFailed
 from identity.deletions import (
@@ -53,6 +54,11 @@ class ProviderWork:
             work: ProviderDeletion | Lookup | None = await claim_provider_deletion(uow) or await claim_lookup(uow)
         if work is None:
             return None
+        name = "delete user" if isinstance(work, ProviderDeletion) else "look up user"
+        with job(name, None, None, user_id=work.user_id):
+            return await self._carry_out(work)
+
+    async def _carry_out(self, work: ProviderDeletion | Lookup) -> float:
         try:
             await (self._delete(work) if isinstance(work, ProviderDeletion) else self._look_up(work))
         except ProviderFailed as error:
@@ -74,7 +80,7 @@ class ProviderWork:
             # no reason to delete anybody: with the key of another instance everybody would be absent
             await give_up_lookup(uow, work.user_id)
         LOOKUPS_GIVEN_UP.labels("absent").inc()
-        log.warning("user_unknown_to_provider", user_id=work.user_id)
+        log.warning("user_unknown_to_provider")
 
     async def _postpone(self, work: ProviderDeletion | Lookup, error: ProviderFailed) -> None:
         async with self._database.transaction() as uow:
@@ -82,7 +88,7 @@ class ProviderWork:
                 await postpone_provider_deletion(uow, work, error.problem, error.retry_after)
             elif not await postpone_lookup(uow, work, error.retry_after):
                 LOOKUPS_GIVEN_UP.labels("failed").inc()
-        log.warning("provider_failed", user_id=work.user_id, problem=error.problem, attempts=work.attempts)
+        log.warning("provider_failed", problem=error.problem, attempts=work.attempts)
 
 
 async def measure_for_ever(database: Database) -> None:

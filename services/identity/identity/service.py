@@ -30,7 +30,7 @@ def build(settings: IdentitySettings, *, clock: Clock = utc_now, verifier: Calle
     database = Database.of(settings, outbox, clock)
     # no retries in either client: the work at Clerk is tried again from its rows, and billing is asked out of courtesy
     clerk_http = HttpClient("clerk", patience=PROVIDER_PATIENCE, retries=0, clock=clock)
-    billing_http = HttpClient("billing", patience=BRIEFLY, retries=0, clock=clock)
+    billing_http = HttpClient("billing", patience=BRIEFLY, retries=0, ours=True, clock=clock)
     exporters = Exporters({"billing": settings.billing_url, "media": settings.media_url})
     provider = _provider(settings, clerk_http)
 

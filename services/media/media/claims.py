@@ -41,6 +41,9 @@ class Claim:
     voice_id: str
     lines: tuple[str, ...]
     lines_hash: str
+    traceparent: str | None
+    correlation_id: str | None
+    """Of the request that asked for the job."""
 
 
 class LeaseLost(Exception):
@@ -68,7 +71,17 @@ class Claims:
                 return None
             job, session = await job_and_session(uow, job_id)
             lines = tuple(await lines_of(uow, session.id))
-            return Claim(job.id, session.id, token, job.attempts, session.voice_id, lines, session.lines_hash)
+            return Claim(
+                job_id=job.id,
+                session_id=session.id,
+                token=token,
+                attempt=job.attempts,
+                voice_id=session.voice_id,
+                lines=lines,
+                lines_hash=session.lines_hash,
+                traceparent=job.traceparent,
+                correlation_id=job.correlation_id,
+            )
 
     async def renew(self, claim: Claim, stage: str, percent: int) -> None:
         """Holds the job for another lease and shows how far it is."""

@@ -16,6 +16,7 @@ from common.contracts.billing import SubscriptionChanged
 from common.db.uow import UnitOfWork
 from common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from common.observability import logger
+from common.tracing import current_trace
 from media import lines as spoken
 from media.beds import frequency_for
 from media.models import (
@@ -222,6 +223,7 @@ async def _wants_job(uow: UnitOfWork, session: Session) -> bool:
 
 async def _add_job(uow: UnitOfWork, session: Session, before: Job | None) -> Job:
     failed = before is not None and before.status == "failed" and before.lines_hash == session.lines_hash
+    trace = current_trace()
     job = Job(
         id=str(uuid4()),
         session_id=session.id,
@@ -232,6 +234,8 @@ async def _add_job(uow: UnitOfWork, session: Session, before: Job | None) -> Job
         turn_at=await _turn(uow, session.owner_user_id),
         created_at=uow.now,
         updated_at=uow.now,
+        traceparent=trace.traceparent,
+        correlation_id=trace.correlation_id,
     )
     uow.session.add(job)
     session.version += 1

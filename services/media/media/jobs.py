@@ -14,6 +14,7 @@ from datetime import timedelta
 from common.db.engine import REACHING_FAILED, Database, is_outage
 from common.db.wakeup import WakeUp
 from common.observability import logger
+from common.tracing import Span, job, span
 from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
@@ -105,29 +106,32 @@ class Renderer:
         """
         outcome, began = "cut_off", time.perf_counter()
         try:
-            outcome = await self._carry_out(claim)
+            with job("render", claim.traceparent, claim.correlation_id, job_id=claim.job_id) as step:
+                step.note("entrain.job.attempt", claim.attempt)
+                outcome = await self._carry_out(claim, step)
         finally:
             RENDER_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
-    async def _carry_out(self, claim: Claim) -> str:
+    async def _carry_out(self, claim: Claim, step: Span) -> str:
         """How it ended, for the metric."""
-        log.info("render_started", job_id=claim.job_id, attempt=claim.attempt, lines=len(claim.lines))
+        log.info("render_started", attempt=claim.attempt, lines=len(claim.lines))
         try:
             if claim.attempt > MAXIMUM_ATTEMPTS:
                 return await self._give_up(claim)
             rendering, key = await self._under_heartbeat(claim)
             await self.claims.complete(claim, _audio(claim, rendering, key))
-            log.info("render_completed", job_id=claim.job_id, seconds=round(rendering.seconds, 2))
+            log.info("render_completed", seconds=round(rendering.seconds, 2))
             return "completed"
         except asyncio.CancelledError:
             await self._hand_back(claim)
             raise
         except LeaseLost:
-            log.warning("lease_lost", job_id=claim.job_id)
+            log.warning("lease_lost")
             return "lease_lost"
         except Exception as error:  # a job's fault is recorded with the job, not the end of the worker
             if isinstance(error, REACHING_FAILED) and is_outage(error):
                 raise
+            step.failed(type(error).__name__)
             return await self._failed(claim, error)
 
     async def _under_heartbeat(self, claim: Claim) -> tuple[Rendering, str]:
@@ -150,7 +154,7 @@ class Renderer:
         except REACHING_FAILED as error:
             if not is_outage(error):
                 raise
-            log.warning("lease_not_renewed", job_id=claim.job_id, error=f"{type(error).__name__}: {error}"[:200])
+            log.warning("lease_not_renewed", error=f"{type(error).__name__}: {error}"[:200])
 
     async def _make(self, claim: Claim, progress: Progress) -> tuple[Rendering, str]:
         rendering = await self._spoken(claim, progress)
@@ -164,11 +168,15 @@ class Renderer:
         except SpeechUnavailable as error:
             if self._fallback is None:
                 raise
-            log.warning("another_engine_speaks", job_id=claim.job_id, engine=self._fallback.name, reason=str(error))
+            log.warning("another_engine_speaks", engine=self._fallback.name, reason=str(error))
             return await self._render(claim, progress, self._fallback)
 
     async def _render(self, claim: Claim, progress: Progress, speech: Speech) -> Rendering:
         """Renders in a thread, which ends before this does, however this ends."""
+        with span("speak", "internal", {"entrain.speech.engine": speech.name}):
+            return await self._said(claim, progress, speech)
+
+    async def _said(self, claim: Claim, progress: Progress, speech: Speech) -> Rendering:
         keys = await asyncio.to_thread(line_keys, claim.lines, claim.voice_id, speech)
         await self.claims.note_lines(claim, keys)
         stop = threading.Event()
@@ -204,18 +212,18 @@ class Renderer:
 
     async def _give_up(self, claim: Claim) -> str:
         """Its workers died over it, attempt after attempt: nobody was left to record a failure."""
-        log.error("render_given_up", job_id=claim.job_id, attempts=MAXIMUM_ATTEMPTS)
+        log.error("render_given_up", attempts=MAXIMUM_ATTEMPTS)
         await self.claims.fail(claim, "RENDER_FAILED", "Rendering was cut off again and again.", final=True)
         return "given_up"
 
     async def _failed(self, claim: Claim, error: Exception) -> str:
         verdict = verdict_on(error)
         cause = error if verdict.code == "RENDER_FAILED" else None
-        log.warning("render_failed", job_id=claim.job_id, code=verdict.code, reason=reason_of(error), exc_info=cause)
+        log.warning("render_failed", code=verdict.code, reason=reason_of(error), exc_info=cause)
         try:
             await self.claims.fail(claim, verdict.code, verdict.message, final=verdict.final)
         except LeaseLost:
-            log.warning("lease_lost", job_id=claim.job_id)
+            log.warning("lease_lost")
             return "lease_lost"
         return "failed"
 
@@ -224,9 +232,9 @@ class Renderer:
         try:
             await self.claims.hand_back(claim)
         except LeaseLost:
-            log.warning("lease_lost", job_id=claim.job_id)
+            log.warning("lease_lost")
         except REACHING_FAILED as error:
-            log.warning("not_handed_back", job_id=claim.job_id, error=f"{type(error).__name__}: {error}"[:200])
+            log.warning("not_handed_back", error=f"{type(error).__name__}: {error}"[:200])
 
 
 def verdict_on(error: Exception) -> Verdict:

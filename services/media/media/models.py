@@ -140,6 +140,9 @@ class Job(Base, table=True):
     updated_at: datetime = moment()
     started_at: datetime | None = optional_moment()
     finished_at: datetime | None = optional_moment()
+    traceparent: str | None = None
+    correlation_id: str | None = None
+    """Of the request that asked for it."""
 
     def requested(self, sequence: int) -> AudioRequested:
         return AudioRequested(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from common.db.engine import Database
 from common.db.wakeup import WakeUp
 from common.observability import logger
+from common.tracing import job
 from media.erasure import REMOVALS_CHANNEL, end_erasures, forget_discarded, lines_of_its_own, note_found, note_lines
 from media.object_keys import line_object, session_prefix
 from media.outages import outages_told
@@ -48,6 +49,10 @@ class Removals:
         return len(due)
 
     async def _remove(self, session_id: str) -> None:
+        with job("remove audio", None, None, session_id=session_id):
+            await self._remove_all_of(session_id)
+
+    async def _remove_all_of(self, session_id: str) -> None:
         found = await self._storage.find(session_prefix(session_id))
         await self._note_lines_of_old(session_id, found)
         async with self._database.transaction() as uow:
@@ -60,7 +65,7 @@ class Removals:
         await self._storage.remove(found)
         async with self._database.transaction() as uow:
             await forget_discarded(uow, session_id)
-        log.info("audio_removed", session_id=session_id, objects=objects)
+        log.info("audio_removed", objects=objects)
 
     async def _note_lines_of_old(self, session_id: str, found: Sequence[StoredVersion]) -> None:
         """What was made before uses were noted says in its certificate which lines it has."""

@@ -11,6 +11,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import Unavailable
+from common.tracing import span
 from media.settings import MediaSettings
 from media.uploads import NotAsSent, upload
 
@@ -96,7 +97,7 @@ class S3Storage:
 
     async def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
         options = {"ContentType": content_type, "CacheControl": cache_control, **self._encryption}
-        async with _reported("store audio"):
+        async with _reported("store audio", "PutObject"):
             await upload(self._client, data, {"Bucket": self._bucket, "Key": key}, options)
 
     async def get(self, key: str) -> bytes | None:
@@ -104,7 +105,7 @@ class S3Storage:
         return found[0] if found else None
 
     async def get_dated(self, key: str) -> tuple[bytes, datetime] | None:
-        async with _reported("read audio"):
+        async with _reported("read audio", "GetObject"):
             try:
                 answer = await self._client.get_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -115,7 +116,7 @@ class S3Storage:
                 return await body.read(), answer["LastModified"]
 
     async def head(self, key: str) -> StoredObject | None:
-        async with _reported("look for audio"):
+        async with _reported("look for audio", "HeadObject"):
             try:
                 answer = await self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -125,13 +126,13 @@ class S3Storage:
             return StoredObject(answer["ContentLength"], answer["Metadata"].get("sha256"))
 
     async def page(self, prefix: str, after: str) -> list[ListedObject]:
-        async with _reported("look for audio"):
+        async with _reported("look for audio", "ListObjectsV2"):
             answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
         return [ListedObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", [])]
 
     async def find(self, prefix: str) -> list[StoredVersion]:
         found = []
-        async with _reported("look for audio"):
+        async with _reported("look for audio", "ListObjectVersions"):
             pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
             async for page in pages:
                 for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
@@ -139,7 +140,7 @@ class S3Storage:
         return found
 
     async def remove(self, versions: Sequence[StoredVersion]) -> None:
-        async with _reported("remove audio"):
+        async with _reported("remove audio", "DeleteObjects"):
             for start in range(0, len(versions), MOST_REMOVED_AT_ONCE):
                 doomed = [
                     {"Key": each.key, "VersionId": each.version_id}
@@ -156,7 +157,7 @@ class S3Storage:
 
     async def check(self) -> str | None:
         """Readiness: None when the bucket answers."""
-        async with _reported("reach the bucket"):
+        async with _reported("reach the bucket", "HeadBucket"):
             await self._client.head_bucket(Bucket=self._bucket)
         return None
 
@@ -191,8 +192,11 @@ def _status(error: ClientError) -> int:
 
 
 @asynccontextmanager
-async def _reported(what: str) -> AsyncIterator[None]:
+async def _reported(what: str, operation: str) -> AsyncIterator[None]:
+    """``what`` could not be done, in words; ``operation`` as S3 names it."""
+    attributes = {"rpc.system": "aws-api", "rpc.service": "S3", "rpc.method": operation}
     try:
-        yield
+        with span(f"S3/{operation}", "client", attributes):
+            yield
     except (BotoCoreError, ClientError, NotAsSent, OSError, TimeoutError) as error:
         raise StorageUnavailable(f"The audio store could not {what}.") from error

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
+from common.tracing import in_this_trace
 from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
 from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
@@ -67,8 +68,9 @@ class Studio:
     def _spoken(self, pool: ThreadPoolExecutor, texts: Mapping[str, str], total: int) -> dict[str, LineAudio]:
         if self.cancelled():
             raise RenderCancelled
+        speak = in_this_trace(record)
         reads: dict[Future[Clip], tuple[str, int]] = {
-            pool.submit(record, text, self.voice, self.speech, take, pause): (key, position)
+            pool.submit(speak, text, self.voice, self.speech, take, pause): (key, position)
             for key, text in texts.items()
             for position, (take, pause) in enumerate(_TAKES)
         }

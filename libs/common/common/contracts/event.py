@@ -14,7 +14,12 @@ class Event(BaseModel):
     """A fact in the past tense, carrying the whole new state. Unknown fields of a newer publisher are ignored."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
     type: ClassVar[str]

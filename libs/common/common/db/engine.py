@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 from prometheus_client import Gauge
 from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -47,6 +48,7 @@ class Database:
         self.engine = engine_of(
             url, options, pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800
         )  # fmt: skip
+        event.listen(self.engine.sync_engine, "handle_error", _forget_values)
         event.listen(self.engine.sync_engine, "checkin", _note_checkin)
         event.listen(self.engine.sync_engine, "checkout", _replace_dead)
         self._sessions: sessionmaker[Any] = sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)  # type: ignore[call-overload]
@@ -98,9 +100,23 @@ def _replace_dead(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
             raise DisconnectionError("the session does not answer") from error
 
 
+def _forget_values(context: ExceptionContext) -> None:
+    """Errors name the rule that was broken and not the row, whose words would end in a log or on a parked message."""
+    driver_error = context.original_exception
+    told = driver_error.__cause__
+    detail = getattr(told, "detail", None)
+    if not detail:
+        return
+    for error in filter(None, (driver_error, context.sqlalchemy_exception)):
+        error.args = tuple(one.replace(detail, "…") if isinstance(one, str) else one for one in error.args)
+    told.detail = None  # type: ignore[union-attr]
+
+
 def engine_of(url: str, options: Mapping[str, Any], **pool: Any) -> AsyncEngine:
     """An engine whose driver reads the URL itself: SQLAlchemy hands it `sslmode` under a name that it does not know."""
-    return create_async_engine("postgresql+asyncpg://", connect_args={"dsn": plain_url(url), **options}, **pool)
+    return create_async_engine(
+        "postgresql+asyncpg://", connect_args={"dsn": plain_url(url), **options}, hide_parameters=True, **pool
+    )
 
 
 def plain_url(url: str) -> str:

@@ -1,6 +1,7 @@
 """From a message to a handler: one transaction, inbox first, dispatch on the event's type."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -12,11 +13,29 @@ from common.errors import PermanentError
 from common.messaging.bus import Binding, Bus, Consumption, Deliver
 from common.messaging.envelope import Envelope
 from common.messaging.inbox import first_sight
-from common.observability import enter_trace, logger
+from common.observability import logger
+from common.tracing import TraceContext, enter_trace, span_under
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[UnitOfWork, E], Awaitable[None]]
 log = logger("consumers")
+
+
+@contextmanager
+def handling(queue: str, envelope: Envelope) -> Iterator[None]:
+    """The step of handling one message. Its trace stays bound to the task, for what is said of a failure."""
+    attributes = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "process",
+        "messaging.operation.name": "process",
+        "messaging.destination.name": queue,
+        "messaging.message.id": envelope.id,
+        "cloudevents.event_type": envelope.type,
+    }
+    with span_under(envelope.traceparent, f"process {queue}", "consumer", attributes) as step:
+        trace = TraceContext(step.traceparent, envelope.correlationid, envelope.id)
+        enter_trace(trace, queue=queue, message_id=envelope.id)
+        yield
 
 
 class UnknownType(PermanentError):
@@ -50,11 +69,11 @@ class Subscription:
         """The function a bus calls for each message of this queue."""
 
         async def deliver(envelope: Envelope) -> None:
-            enter_trace(envelope.trace, queue=self.queue, message_id=envelope.id)
-            event, handler = self._resolve(envelope)
-            async with database.transaction() as uow:
-                if await first_sight(uow.session, schema, self.queue, envelope):
-                    await handler(uow, event)
+            with handling(self.queue, envelope):
+                event, handler = self._resolve(envelope)
+                async with database.transaction() as uow:
+                    if await first_sight(uow.session, schema, self.queue, envelope):
+                        await handler(uow, event)
 
         return deliver
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from common.clock import wire_time
 from common.contracts.event import Event
 from common.errors import PermanentError
-from common.observability import TraceContext, new_traceparent, valid_traceparent
+from common.tracing import TraceContext, valid_traceparent
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAXIMUM_BYTES = 256 * 1024
@@ -45,7 +45,7 @@ class Envelope:
             time=wire_time(at),
             data=event.model_dump(mode="json", by_alias=True, exclude_none=True),
             sequence=event.sequence,
-            traceparent=new_traceparent(trace.traceparent),
+            traceparent=trace.traceparent,
             correlationid=trace.correlation_id,
             causationid=trace.causation_id,
         )
@@ -91,6 +91,16 @@ class Envelope:
         if isinstance(body, str):
             object.__setattr__(envelope, "_text", body)
         return envelope
+
+    def sent_in(self, traceparent: str) -> "Envelope":
+        """The same message as a part of another step of its trace, otherwise as it was written."""
+        if traceparent == self.traceparent:
+            return self
+        sent = replace(self, traceparent=traceparent)
+        if self._text is not None:  # not written anew: what a newer publisher added would be lost
+            before, _, after = self._text.rpartition(f'"traceparent":"{self.traceparent}"')
+            object.__setattr__(sent, "_text", f'{before}"traceparent":"{traceparent}"{after}' if before else None)
+        return sent
 
     def copy(self) -> "Envelope":
         """The same fact as a new message."""

@@ -21,14 +21,8 @@ from common.db.engine import LOST
 from common.db.tables import outbox_of
 from common.messaging.bus import Bus
 from common.messaging.envelope import MAXIMUM_BYTES, Envelope
-from common.observability import (
-    OUTBOX_AGE,
-    OUTBOX_LEADING,
-    OUTBOX_PENDING,
-    OUTBOX_PUBLISHED,
-    current_trace,
-    logger,
-)
+from common.observability import OUTBOX_AGE, OUTBOX_LEADING, OUTBOX_PENDING, OUTBOX_PUBLISHED, logger
+from common.tracing import current_trace, span_under
 
 log = logger("outbox")
 
@@ -170,7 +164,7 @@ class Relay:
         try:
             while chain:
                 row, body = chain[0]
-                await self._bus.publish(Envelope.from_json(body))
+                await self._send(Envelope.from_json(body))
                 chain.popleft()
                 self._done.append(row)
                 if len(self._done) >= self._window // 4:  # under load a statement marks and fetches many rows
@@ -182,6 +176,18 @@ class Relay:
             self._chains.pop(subject, None)
             if not self._chains:
                 self._wake.set()
+
+    async def _send(self, envelope: Envelope) -> None:
+        attributes = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.type": "send",
+            "messaging.operation.name": "publish",
+            "messaging.destination.name": "events",
+            "messaging.message.id": envelope.id,
+            "cloudevents.event_type": envelope.type,
+        }
+        with span_under(envelope.traceparent, f"publish {envelope.type}", "producer", attributes) as step:
+            await self._bus.publish(envelope.sent_in(step.traceparent))
 
     def _failed(self, subject: str, error: Exception) -> None:
         now = asyncio.get_running_loop().time()

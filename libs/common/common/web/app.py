@@ -7,7 +7,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
@@ -29,19 +29,22 @@ from common.auth import caller
 from common.clock import wire_time
 from common.db.engine import REACHING_FAILED, is_outage
 from common.errors import DomainError, InvalidInput, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
-from common.observability import (
-    HTTP_REQUESTS,
-    HTTP_SECONDS,
+from common.observability import HTTP_REQUESTS, HTTP_SECONDS, logger
+from common.tracing import (
+    Attributes,
+    Span,
     TraceContext,
     enter_trace,
-    logger,
     new_traceparent,
+    span_under,
     valid_request_id,
 )
 from common.web.deadlines import Deadline
 from common.web.openapi import depends_on, leave_out_null, operation_name, publish
 
 MAXIMUM_BODY = 1024 * 1024
+_ASKED_BY_MACHINES = ("/health", "/metrics")
+"""Every few seconds: neither logged nor traced."""
 _INTERNAL_ERROR = {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
 _TOO_LARGE = f"Send at most {MAXIMUM_BODY} bytes."
 Check = Callable[[], Awaitable[str | None]]
@@ -57,7 +60,7 @@ class WireModel(BaseModel):
     in ``nullable`` (as on the wire) are sent as null.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, hide_input_in_errors=True)
     nullable: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
@@ -136,6 +139,7 @@ def create_app(
     app.state.service = service
     app.add_exception_handler(DomainError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(ResponseValidationError, _unfit_answer)
     app.add_exception_handler(HTTPException, _http_error)
     for failure in REACHING_FAILED:
         app.add_exception_handler(failure, _unreachable)
@@ -220,8 +224,15 @@ async def _unexpected(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(_INTERNAL_ERROR, 500)
 
 
+async def _unfit_answer(_: Request, error: Exception) -> JSONResponse:
+    """The error's own words would quote the answer, which may be what a user wrote."""
+    assert isinstance(error, ResponseValidationError)
+    log.error("unfit_answer", faults=[(fault["loc"], fault["type"]) for fault in error.errors()])
+    return JSONResponse(_INTERNAL_ERROR, 500)
+
+
 class RequestContext:
-    """Binds request id and trace to the task, counts and times the answer, logs one line."""
+    """Binds request id and trace to the task, counts, times and traces the answer, logs one line."""
 
     def __init__(self, app: ASGIApp, service: str) -> None:
         self.app = app
@@ -231,8 +242,14 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        parent = _header(scope, b"traceparent")
-        trace = TraceContext(new_traceparent(parent), valid_request_id(_header(scope, b"x-request-id")))
+        if scope["path"].startswith(_ASKED_BY_MACHINES):
+            await self._answer(scope, receive, send, Span(new_traceparent()))
+            return
+        with span_under(_header(scope, b"traceparent"), scope["method"], "server", _noted(scope)) as step:
+            await self._answer(scope, receive, send, step)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, step: Span) -> None:
+        trace = TraceContext(step.traceparent, valid_request_id(_header(scope, b"x-request-id")))
         enter_trace(trace, service=self.service)
         status = 0
         started = time.perf_counter()
@@ -258,8 +275,22 @@ class RequestContext:
             requests, duration = _meters(self.service, scope["method"], route, status)
             requests.inc()
             duration.observe(seconds)
-            if not route.startswith(("/health", "/metrics")):
+            _tell(step, scope["method"], route, status)
+            if not route.startswith(_ASKED_BY_MACHINES):
                 log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+def _noted(scope: Scope) -> Attributes:
+    """The path itself is left out: it may hold an id that opens what it names."""
+    return {"http.request.method": scope["method"], "url.scheme": scope["scheme"]}
+
+
+def _tell(step: Span, method: str, route: str, status: int) -> None:
+    step.named(f"{method} {route}")
+    step.note("http.route", route)
+    step.note("http.response.status_code", status)
+    if status >= 500:
+        step.failed(str(status))
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -18,6 +18,7 @@ from prometheus_client import Histogram
 from yarl import URL
 
 from common.clock import Clock, utc_now
+from common.tracing import Span, span
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FIRST_PAUSE = 0.2
@@ -86,7 +87,10 @@ class Patience:
 
 
 class HttpClient:
-    """A pool of sockets to one upstream, opened by ``async with``. ``retries`` counts attempts after the first."""
+    """A pool of sockets to one upstream, opened by ``async with``. ``retries`` counts attempts after the first.
+
+    ``ours`` says that the upstream is a service of ours, which is told the trace.
+    """
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class HttpClient:
         retries: int = 2,
         largest_answer: int = 4 * 1024 * 1024,
         sockets: int = 20,
+        ours: bool = False,
         clock: Clock = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -104,6 +109,7 @@ class HttpClient:
         self._retries = retries
         self._largest = largest_answer
         self._sockets = sockets
+        self._ours = ours
         self._clock = clock
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
@@ -141,11 +147,21 @@ class HttpClient:
         Only safe methods are tried again, or what the caller declares ``repeatable``. Raises a CallFailed.
         """
         again = repeatable if repeatable is not None else method in SAFE_METHODS
+        attributes = {"http.request.method": method, "peer.service": self.upstream}
+        with span(f"{method} {self.upstream}", "client", attributes) as step:
+            told = {**(headers or {}), "traceparent": step.traceparent} if self._ours else headers or {}
+            return await self._timed(step, method, url, told, body, 1 + self._retries * again)
+
+    async def _timed(
+        self, step: Span, method: str, url: str, headers: Mapping[str, str], body: bytes | None, attempts: int
+    ) -> Answer:
         started = asyncio.get_running_loop().time()
         outcome = "answered"
         try:
             async with asyncio.timeout(self._patience.total):
-                return await self._attempts(method, url, headers or {}, body, 1 + self._retries * again)
+                answer = await self._attempts(method, url, headers, body, attempts)
+            tell_answer(step, answer.status)
+            return answer
         except TimeoutError:
             outcome = Unreachable.outcome
             raise Unreachable(self.upstream, f"no answer within {self._patience.total} s") from None
@@ -199,6 +215,13 @@ class HttpClient:
         if response.status >= 500:
             raise ServerFailed(self.upstream, f"status {response.status}", retry_after=wait)
         return Answer(self.upstream, response.status, response.headers, body)
+
+
+def tell_answer(step: Span, status: int) -> None:
+    """Says of a call what was answered; to a caller every status from 400 on is an error."""
+    step.note("http.response.status_code", status)
+    if status >= 400:
+        step.failed(str(status))
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
