@@ -106,11 +106,12 @@ def test_every_variable_is_described_in_an_example_file() -> None:
     assert read_variables() - described == set()
 
 
-def test_only_the_gateway_is_published_and_on_loopback(services: dict[str, Any]) -> None:
+def test_only_the_gateway_and_those_who_watch_are_published_and_on_loopback(services: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in services.items() if service.get("ports")}
 
-    assert set(published) == {"gateway"}
-    assert [(port["host_ip"], port["target"]) for port in published["gateway"]] == [("127.0.0.1", 8787)]
+    assert set(published) == {"gateway"} | WATCHERS
+    assert [port["target"] for port in published["gateway"]] == [8787]
+    assert {port["host_ip"] for ports in published.values() for port in ports} == {"127.0.0.1"}
 
 
 def test_only_owners_of_data_reach_the_stores_and_only_the_edge_has_a_way_out(services: dict[str, Any]) -> None:

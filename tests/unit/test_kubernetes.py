@@ -39,6 +39,7 @@ PORTS = {
     **{f"{name}-worker": {"internal": 8801 + at} for at, name in enumerate(("identity", "billing", "media"))},
 }
 NOT_FOR_KUBERNETES = {
+    "ENTRAIN_REVISION",  # the image says it itself
     "GATEWAY_PUBLIC_KEYS",  # the gateway is there to be asked
     "GATEWAY_DEVELOPMENT_USER",  # refused in production
     "MEDIA_KOKORO_PATH",  # no image holds what `make voices` fetches

@@ -118,8 +118,8 @@ class Settings(BaseSettings):
     )
     otel_exporter_otlp_headers: SecretStr | None = Field(
         None,
-        description="What the collector wants with every batch, often a key: name=value, comma separated. Without it nothing "
-        "more is sent",
+        description="What the collector wants with every batch, often a key: name=value, comma separated. Without it "
+        "nothing more is sent",
         examples=["authorization=Bearer …"],
     )
     otel_traces_sampler_arg: float = Field(
