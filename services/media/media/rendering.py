@@ -29,6 +29,7 @@ from media.line_audio import (
 )
 from media.lines import normalise
 from media.loudness import CELL, Cells, integrated
+from media.memory import give_back
 from media.samples import FRAME, RATE, milliseconds
 from media.speech import Speech, Unspeakable
 from media.studio import LineCache, Studio
@@ -148,6 +149,8 @@ def render(
     )
     progress("checking", _CHECKING_PERCENT)
     check(rendering)
+    if spoken:
+        give_back()
     return rendering
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import hibari
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import soxr
 from hibari import dsp
 
@@ -108,6 +109,16 @@ _VOICED_ABOVE_HZ = 40.0
 SENTENCE_PAUSE = RATE * 350 // 1000
 
 
+def _frugal(model_path: str) -> onnxruntime.InferenceSession:
+    """The model on one core, without a plan of memory kept for every length of sentence there ever was."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    return onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
+
+
 class HibariSpeech:
     """hibari-tts: one bundled American English model; 24 kHz, the same samples for the same call on the same CPU."""
 
@@ -148,6 +159,7 @@ class HibariSpeech:
         with self._loading:
             if self._model is None:
                 model = hibari.Hibari()
+                model.sess = _frugal(model.model_path)
                 model("Ready.")  # loads the pronunciation lexicons, which are not safe to load twice at once
                 self._model = model
             return self._model
