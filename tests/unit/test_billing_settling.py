@@ -64,6 +64,15 @@ def test_a_reading_is_held_against_what_was_just_told(number: str, read: str, ex
     assert held([notice(number, **changes)], snapshot(read)) is expected
 
 
+def test_a_purchase_the_store_could_not_confirm_is_looked_at_again_when_it_shows_as_confirmed() -> None:
+    """An answer from before the store gave up, or the confirmation: the next reading tells which."""
+    (paid,) = snapshot("active").entitlements
+    granted = {"product_id": paid.product_id, "entitlement_ids": [paid.name]}
+    day = 24 * 3600 * 1000
+    assert held([notice("21", **granted, expiration_at_ms=MILLISECONDS - 20 * day)], snapshot("active")) is False
+    assert held([notice("21", **granted, expiration_at_ms=MILLISECONDS)], snapshot("active")) is None
+
+
 def test_a_refund_that_does_not_show_yet_is_looked_at_again() -> None:
     still_running = replace(snapshot("active"), taken_ms=snapshot("refunded").taken_ms)
     running_on = replace(still_running.entitlements[0], expires_at=datetime(2026, 11, 8, tzinfo=UTC))
@@ -108,7 +117,7 @@ END = datetime(2026, 10, 8, 10, 0, tzinfo=UTC)
 def test_around_the_end_of_a_paid_period_a_person_is_read_before_at_and_after_it() -> None:
     before = END - timedelta(hours=1)
     hour = timedelta(hours=1)
-    assert readings("active", before, 200) == [
+    assert readings("active", before, 48) == [
         hour - timedelta(minutes=2),
         hour,
         hour + timedelta(minutes=5),
@@ -120,6 +129,12 @@ def test_around_the_end_of_a_paid_period_a_person_is_read_before_at_and_after_it
 def test_far_from_the_end_a_person_with_access_is_read_daily() -> None:
     assert readings("active", END - timedelta(days=20), 72) == [timedelta(days=day) for day in (1, 2, 3)]
     assert readings("lifetime_plus_expired_sub", END, 48) == [timedelta(days=1), timedelta(days=2)]
+
+
+def test_who_let_it_end_may_begin_again_in_the_store_and_is_read_daily_for_two_months() -> None:
+    found = readings("active", END + timedelta(hours=25), 24 * 365)
+    assert timedelta(days=58) < found[-1] < timedelta(days=61)
+    assert all(later - earlier <= timedelta(days=1) for earlier, later in pairwise(found))
 
 
 def test_while_the_store_may_still_charge_a_person_is_read_daily_for_two_months() -> None:
@@ -137,5 +152,5 @@ def test_a_paused_subscription_is_read_when_it_resumes() -> None:
     paused = snapshot("active")
     resumes = END + timedelta(days=30)
     paused = replace(paused, purchases=(replace(paused.purchases[0], resumes_at=resumes),))
-    now = END + timedelta(days=2)
+    now = resumes - timedelta(minutes=1)
     assert next_reading(decide([paused], RULES, "user", now), [paused], now) == resumes + timedelta(minutes=5)

@@ -19,8 +19,8 @@ READ_AGAIN_AFTER = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minut
 BEFORE_THE_END = timedelta(minutes=2)
 AFTER_THE_END = (timedelta(0), timedelta(minutes=5), timedelta(hours=1), timedelta(hours=24))
 SWEEP = timedelta(hours=24)
-BILLING_RETRY = timedelta(days=60)
-"""How long stores go on charging after a subscription has run out."""
+MAY_COME_BACK = timedelta(days=60)
+"""How long after the end a store goes on charging, takes refunds back, and lets people begin again outside the app."""
 _PLANNED_AHEAD = timedelta(days=3650)
 _ROUNDING = timedelta(seconds=1)
 _GRANTING = frozenset(
@@ -80,6 +80,8 @@ def _looks_unchanged(notice: Notice, read: Mapping[str, Snapshot], kept: Mapping
     snapshots = list(read.values())
     if notice.type in _MOVING:  # it says that something changed, not what
         return all(_content(snapshot) == _content(kept.get(one)) for one, snapshot in read.items())
+    if notice.type == "TEMPORARY_ENTITLEMENT_GRANT":
+        return _says_more(notice, snapshots)
     if notice.type == "UNCANCELLATION":
         return any(purchase.unsubscribed_at for purchase in _purchases(notice, snapshots))
     if notice.type not in ("CANCELLATION", "EXPIRATION") or notice.cancel_reason == "BILLING_ERROR":
@@ -102,6 +104,16 @@ def _says_less(notice: Notice, snapshots: Sequence[Snapshot], now: datetime) -> 
         for entitlement in snapshot.entitlements
     }
     return any(shown.get(name, now) < until - _ROUNDING for name in notice.entitlement_ids)
+
+
+def _says_more(notice: Notice, snapshots: Sequence[Snapshot]) -> bool:
+    """Whether a product that the store could not confirm is shown until later than was granted."""
+    product_id, _ = split_product(notice.product_id or "")
+    return notice.expires_at is not None and any(
+        entitlement.product_id == product_id and (entitlement.access_until or FOR_EVER) > notice.expires_at + _ROUNDING
+        for snapshot in snapshots
+        for entitlement in snapshot.entitlements
+    )
 
 
 def _takes_from_others(
@@ -160,12 +172,10 @@ def _moments(state: SubscriptionState, snapshots: Sequence[Snapshot], now: datet
     for purchase in (purchase for snapshot in snapshots for purchase in snapshot.purchases):
         if purchase.resumes_at is not None and purchase.resumes_at < now + _PLANNED_AHEAD:
             yield from (purchase.resumes_at + wait for wait in AFTER_THE_END[1:])
-        if _may_recover(purchase, now):
+        if _may_come_back(purchase, now):
             yield now + SWEEP
 
 
-def _may_recover(purchase: Purchase, now: datetime) -> bool:
-    """Whether the store may still charge for it, or take a refund back: access would return long after the end."""
-    if purchase.expires_at is None or not (purchase.billing_issue_at or purchase.refunded_at):
-        return False
-    return purchase.expires_at <= now and now - purchase.expires_at < BILLING_RETRY
+def _may_come_back(purchase: Purchase, now: datetime) -> bool:
+    """Whether access may return by this purchase, with nobody in the app who would ask."""
+    return purchase.expires_at is not None and timedelta(0) <= now - purchase.expires_at < MAY_COME_BACK
