@@ -38,7 +38,8 @@ def main() -> int:
 
 def write(program: Path, listed: Path, document: Path, checked: str) -> None:
     """The same document for the same list."""
-    project = REPOSITORY / "services" / listed.stem / "pyproject.toml"
+    kind = "services" if (REPOSITORY / "services" / listed.stem).is_dir() else "deploy"
+    project = REPOSITORY / kind / listed.stem / "pyproject.toml"
     form = ["--output-reproducible", "--short-PURLs", "--spec-version", "1.6", "--output-format", "JSON", checked]
     run_quietly([str(program), "requirements", *form, "--pyproject", str(project), "-o", str(document), str(listed)])
 

@@ -153,6 +153,8 @@ class Settings(BaseSettings):
 class DatabaseSettings(Settings):
     """For a service that owns a schema."""
 
+    service: ClassVar[str] = "database"
+
     database_url: DatabaseUrl = Field(
         description="PostgreSQL 15 or newer, pooled or direct: postgresql://user:password@host:5432/database. One role "
         "per service, each owning its schema, is best: then give IDENTITY_DATABASE_URL, BILLING_DATABASE_URL and "
