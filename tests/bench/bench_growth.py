@@ -94,7 +94,7 @@ class Growth:
         await self._send(user, "POST", "/me/curation/preferences", {"primaryGoal": "Sleep"})
 
     async def _renew(self, user: str) -> None:
-        self._ground.product.store.ledger.renew(user)
+        self._ground.product.store.renew(user)
 
     async def _listen(self, both: tuple[str, str]) -> None:
         user, session = both
