@@ -19,11 +19,12 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.webhook_signatures import revenuecat_headers, svix_headers
 from media.commands import add_session, hash_of_lines
-from media.models import Session, SessionAudio
+from media.models import Session
 from tests.support.deployment import SERVICES
 from tests.support.event_ledger import until
 from tests.support.figures import Tell
 from tests.support.fleet import BUILD, Fleet, Traffic
+from tests.support.media import finished_audio
 from tests.support.rabbitmq import PrivateRabbitMQ
 
 USER, SESSION = "user_2rotatingSecrets000000000", "5f0c8a52-7d3e-4b6a-9a4f-2f1f8f0f6d01"
@@ -174,20 +175,7 @@ async def something_to_hear(fleet: Fleet, store: PrivateObjectStore, bucket: str
             updated_at=uow.now,
         )
         await add_session(uow, session, lines)
-        audio = SessionAudio(
-            session_id=SESSION,
-            audio_key=key,
-            lines_hash=session.lines_hash,
-            duration_ms=1000,
-            loudness_lufs=-20.0,
-            true_peak_dbtp=-3.0,
-            size_bytes=5,
-            sha256="ab" * 32,
-            engine="tone 1",
-            segments=[{"startMs": 0, "endMs": 900}],
-            generated_at=uow.now,
-        )
-        uow.session.add(audio)
+        uow.session.add(finished_audio(session, key, uow.now))
 
 
 async def is_pro(fleet: Fleet, user: str) -> bool:

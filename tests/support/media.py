@@ -62,6 +62,23 @@ def draft(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
+def finished_audio(session: Session, key: str, at: datetime) -> SessionAudio:
+    """The row of a finished file."""
+    return SessionAudio(
+        session_id=session.id,
+        audio_key=key,
+        lines_hash=session.lines_hash,
+        duration_ms=21_250,
+        loudness_lufs=-20.04,
+        true_peak_dbtp=-3.2,
+        size_bytes=170_000,
+        sha256="ab" * 32,
+        engine="tone 1",
+        segments=[{"startMs": 500, "endMs": 2300}, {"startMs": 3800, "endMs": 5700}],
+        generated_at=at,
+    )
+
+
 @dataclass
 class Media:
     """One process of the service, and the means to arrange and to see what it knows."""
@@ -111,20 +128,7 @@ class Media:
         async with self.service.database.transaction() as uow:
             session = await uow.session.get(Session, session_id)
             assert session is not None
-            row = SessionAudio(
-                session_id=session_id,
-                audio_key=key,
-                lines_hash=session.lines_hash,
-                duration_ms=21_250,
-                loudness_lufs=-20.04,
-                true_peak_dbtp=-3.2,
-                size_bytes=170_000,
-                sha256="ab" * 32,
-                engine="tone 1",
-                segments=[{"startMs": 500, "endMs": 2300}, {"startMs": 3800, "endMs": 5700}],
-                generated_at=uow.now,
-            )
-            uow.session.add(row)
+            uow.session.add(finished_audio(session, key, uow.now))
 
     async def subscribe(
         self,
