@@ -9,6 +9,7 @@ import contextlib
 from datetime import timedelta
 
 import asyncpg
+from sqlalchemy.dialects.postgresql import insert
 
 from common.db.engine import LOST, Database
 from common.observability import logger
@@ -73,5 +74,7 @@ class Sweeper:
             at_end = not objects
             after = "" if at_end else objects[-1].key
             due_at = uow.now + EVERY if at_end else place.due_at
-            await uow.session.merge(SweptPrefix(prefix=prefix, after_key=after, due_at=due_at))
+            reached = {"after_key": after, "due_at": due_at}
+            row = insert(SweptPrefix).values(prefix=prefix, **reached)
+            await uow.session.execute(row.on_conflict_do_update(index_elements=["prefix"], set_=reached))
         return None if at_end else removed
