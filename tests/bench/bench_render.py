@@ -44,6 +44,7 @@ from media import aac
 from media.composer import compose
 from media.line_audio import CEILING_DBTP, LEAD, PAUSE, REST, TAIL, TARGET_LUFS
 from media.loudness import loudness, true_peak
+from media.memory import give_back
 from media.rendering import Rendering, render
 from media.samples import RATE, Samples, trim
 from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, HibariSpeech
@@ -118,6 +119,7 @@ def main() -> int:
     options = _options()
     speech = HibariSpeech()
     speech.warm_up()
+    give_back()
     with Shelves(speech) as shelves:
         if options.renders:
             return _print(_memory(shelves, options.renders, options.lines), options.json)

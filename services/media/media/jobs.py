@@ -18,6 +18,7 @@ from common.tracing import Span, job, span
 from media.claims import Claim, Claims, LeaseLost
 from media.commands import JOBS_CHANNEL
 from media.line_audio import BadRender
+from media.memory import give_back
 from media.models import MAXIMUM_ATTEMPTS, SessionAudio
 from media.object_keys import session_prefix
 from media.outages import outages_told
@@ -86,6 +87,7 @@ class Renderer:
         await self._storage.check()  # a store that was never reachable must not use up the attempts of every job
         for engine in filter(None, (self._speech, self._fallback)):
             await asyncio.to_thread(engine.warm_up)
+        give_back()  # what loading a model took
         async with WakeUp(self._database.direct_url, JOBS_CHANNEL) as wake, asyncio.TaskGroup() as group:
             for _ in range(self._slots):
                 group.create_task(self._work(wake))
