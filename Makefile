@@ -17,7 +17,7 @@ run: environment ## the whole product on 127.0.0.1:8787, data in ./.data; Ctrl-C
 	@exec $(BIN)/python -m embedded $(ARGS)
 
 test: environment broker pooler prometheus ## every test, against real PostgreSQL, S3 and RabbitMQ
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 attacks: environment broker ## the tests of every known attack on tokens and their carriage, and the table of them
 	@$(BIN)/pytest -m attack -q $(ARGS)

@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.support.callers import Answer
+from tests.support.callers import Answer, answered
 from tests.support.hand_clock import HandClock
 from tests.support.media import PUBLIC_URL, Media, draft, media, settings
 from tests.support.servers import both_ways
@@ -196,7 +197,7 @@ async def test_asking_for_a_session_is_no_start_and_leaves_no_row(one: Media) ->
 
 async def test_parallel_plays_pass_no_more_than_starts_do(two: list[Media]) -> None:
     urls = [await play_url(two[0], await two[0].session()) for _ in range(20)]
-    answers = await asyncio.gather(*(two[place % 2].play(url) for place, url in enumerate(urls)))
+    answers = await asyncio.gather(*(answered(partial(two[place % 2].play, url)) for place, url in enumerate(urls)))
     assert Counter(answer.status for answer in answers) == {302: 2, 403: 18}
     refused = next(answer for answer in answers if answer.status == 403)
     assert refused.json["code"] == "FREE_LIMIT_REACHED"

@@ -1,7 +1,8 @@
 """Calling a service as any user, without a gateway: the Bearer text of a request is the user's id."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,13 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.text)
+
+
+async def answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Asks again while the service is busy, as the app does: a crowd may wait longer than it may for a connection."""
+    while (answer := await ask()).status == 503:
+        await asyncio.sleep(0.1)
+    return answer
 
 
 class Api:
