@@ -17,6 +17,7 @@ from billing.jobs import expire_due
 from billing.pacing import RequestBudget
 from billing.refreshing import Refresher
 from billing.revenuecat import RevenueCatApi
+from billing.settling import RARER
 from common.errors import DomainError
 from tests.support.billing import NOWHERE, Billing, billing
 from tests.support.hand_clock import HandClock
@@ -25,7 +26,9 @@ from tests.year.truth import Standing, announced, everybody
 from tests.year.weather import FragileSink, Killer, NearbyApi, Weather, WorkerKilled, spread
 
 BOUND = timedelta(hours=25)
-"""Within this everybody is right again, whatever was lost: a day's sweep, and what its reading may have to wait for."""
+"""Within this everybody is right again, whatever was lost: a day's sweep, and what its reading may have to wait for.
+Who has had nothing for months is read more rarely: see `Year._bound`.
+"""
 HEARD = timedelta(hours=1)
 """The same, counted from the arrival of a webhook that was not lost."""
 POLL = timedelta(minutes=10)
@@ -85,6 +88,7 @@ class Year:
         self._acting: tuple[str, ...] = ()
         self._claims: dict[str, list[str]] = {}
         self._unheard: set[str] = set()
+        self._had_access: dict[str, datetime] = {}
         self._work_at = self.start
         self._door = world.store.webhooks.url
         world.store.webhooks.fate = self._fate
@@ -104,7 +108,7 @@ class Year:
         with self._announcing(*ids):
             getattr(self.world.store, name)(*arguments, **more)
             if name == "log_in":  # of which no webhook tells
-                self._expect_of_those_acting(self.clock() + BOUND)
+                self._expect_of_those_acting(None)
 
     # --- the run
 
@@ -206,13 +210,18 @@ class Year:
         delays = self.weather.delays()
         told = {alias for one in self._acting for alias in self.world.store.ledger.customer(one)[0].ids}
         self._unheard = self._unheard - told if delays else self._unheard | told
-        self._expect_of_those_acting(self.clock() + (min(delays) + HEARD if delays else BOUND))
+        self._expect_of_those_acting(min(delays) + HEARD if delays else None)
         return delays
 
-    def _expect_of_those_acting(self, by: datetime) -> None:
+    def _expect_of_those_acting(self, within: timedelta | None) -> None:
+        """``within`` None: within the bound."""
         for one in self._acting:
             for alias in self.world.store.ledger.customer(one)[0].ids:
-                self._expect(alias, by)
+                self._expect(alias, self.clock() + (within or self._bound(alias)))
+
+    def _bound(self, app_user_id: str) -> timedelta:
+        without = self.clock() - self._had_access.get(app_user_id, self.clock())
+        return max(BOUND, without / RARER + HEARD)
 
     def _expect(self, app_user_id: str, by: datetime) -> None:
         self._due_by[app_user_id] = max(self._due_by.get(app_user_id, by), by)
@@ -236,6 +245,8 @@ class Year:
         for name, expected in truth.items():
             known = announced(rows.get(name))
             owners = (name, *self._claims.get(name, ()))
+            if expected.plan == "pro":
+                self._had_access.update(dict.fromkeys(owners, now))
             if not final and (unsettled or any(self._due_by.get(one, self.start) > now for one in owners)):
                 self.report.within_bound += 1
                 self.report.lagging += known != expected

@@ -19,8 +19,10 @@ READ_AGAIN_AFTER = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minut
 BEFORE_THE_END = timedelta(minutes=2)
 AFTER_THE_END = (timedelta(0), timedelta(minutes=5), timedelta(hours=1), timedelta(hours=24))
 SWEEP = timedelta(hours=24)
-MAY_COME_BACK = timedelta(days=60)
-"""How long after the end a store goes on charging, takes refunds back, and lets people begin again outside the app."""
+RARER = 60
+"""Who has had nothing for N days is read every N / RARER days, daily at first: stores go on charging after the end,
+take refunds back, and let people begin again outside the app.
+"""
 _PLANNED_AHEAD = timedelta(days=3650)
 _ROUNDING = timedelta(seconds=1)
 _GRANTING = frozenset(
@@ -172,10 +174,5 @@ def _moments(state: SubscriptionState, snapshots: Sequence[Snapshot], now: datet
     for purchase in (purchase for snapshot in snapshots for purchase in snapshot.purchases):
         if purchase.resumes_at is not None and purchase.resumes_at < now + _PLANNED_AHEAD:
             yield from (purchase.resumes_at + wait for wait in AFTER_THE_END[1:])
-        if _may_come_back(purchase, now):
-            yield now + SWEEP
-
-
-def _may_come_back(purchase: Purchase, now: datetime) -> bool:
-    """Whether access may return by this purchase, with nobody in the app who would ask."""
-    return purchase.expires_at is not None and timedelta(0) <= now - purchase.expires_at < MAY_COME_BACK
+        if purchase.expires_at is not None and purchase.expires_at <= now:
+            yield now + max(SWEEP, (now - purchase.expires_at) / RARER)
