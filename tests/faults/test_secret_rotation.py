@@ -134,15 +134,20 @@ class Rotation:
                 f"CREATE ROLE {login} LOGIN PASSWORD '{password}' IN ROLE {service}",
                 f"ALTER ROLE {login} SET role TO {service}",
             )
-            name = f"{service.upper()}_DATABASE_URL"
-            parts = urlsplit(self._old[name])
-            yield name, urlunsplit(parts._replace(netloc=f"{login}:{password}@{parts.hostname}:{parts.port}"))
+            for name in self._addresses(service):
+                parts = urlsplit(self._old[name])
+                yield name, urlunsplit(parts._replace(netloc=f"{login}:{password}@{parts.hostname}:{parts.port}"))
+
+    def _addresses(self, service: str) -> list[str]:
+        """The settings that hold the password of the service's role: two where there is a pooler."""
+        own = (f"{service.upper()}_DATABASE_URL", f"{service.upper()}_DATABASE_DIRECT_URL")
+        return [name for name in own if name in self._old]
 
     async def withdraw_the_old_ones(self, broker: str) -> None:
         for service in SERVICES:
             await self._execute(f"ALTER ROLE {service} PASSWORD '{secrets.token_hex(12)}'")
             with pytest.raises(asyncpg.InvalidPasswordError):
-                await asyncpg.connect(self._old[f"{service.upper()}_DATABASE_URL"])
+                await asyncpg.connect(self._old[self._addresses(service)[-1]])
         await self._rabbitmq.api("DELETE", f"users/{urlsplit(broker).username}")
         self._fleet.store.api_key = self._api_keys["REVENUECAT_API_KEY"]
         self._fleet.clerk.secret_key = self._api_keys["CLERK_SECRET_KEY"]
