@@ -24,6 +24,7 @@ from tests.support.callers import NOBODY, Api
 from tests.support.event_ledger import until
 from tests.support.identity import NOWHERE, identity
 from tests.support.schemas import rows
+from tests.support.ways import variables_to
 
 READY_SECONDS = 40
 LEASE_SECONDS = 40
@@ -110,7 +111,7 @@ async def world(tmp_path: Path, database_url: str, rabbitmq_url: str) -> AsyncIt
         environment = {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")},
             "PYTHONDONTWRITEBYTECODE": "1",
-            "DATABASE_URL": database_url,
+            **variables_to(database_url),
             "RABBITMQ_URL": rabbitmq_url,
             "GATEWAY_JWKS_URL": f"{NOWHERE}/.well-known/jwks.json",
             "CLERK_SECRET_KEY": clerk.secret_key,

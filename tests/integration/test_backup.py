@@ -25,6 +25,7 @@ from tests.support import backup as tool
 from tests.support.migration import SCHEMAS, prepare
 from tests.support.servers import run
 
+pytestmark = pytest.mark.direct("pg_dump, pg_restore and the snapshot they share need a session")
 HOSTILE = "naïve \\N \t ' \" 😀"
 FILLED = (
     f"""INSERT INTO identity."user" (id, issuer, struggle, version, created_at, updated_at)

@@ -21,9 +21,14 @@ from common.db.engine import Database
 from common.messaging.outbox import Outbox
 from common.settings import DatabaseSettings
 from embedded.postgres import PrivatePostgres
+from entrain.checks import CHECKS
+from entrain.deployment import Deployment
+from entrain.examination import Patience, examine
+from tests.support.billing import settings as billing_settings
 from tests.support.pgbouncer import SESSIONS, PrivatePgBouncer
 from tests.support.servers import run
 
+pytestmark = pytest.mark.direct("each test chooses its way, with a pooler or without")
 CLIENTS = 4 * SESSIONS
 
 
@@ -49,9 +54,7 @@ async def many_transactions(settings: DatabaseSettings) -> set[int]:
 async def test_sessions_are_shared_through_a_pooler_and_nothing_minds(
     pgbouncer: PrivatePgBouncer, database_url: str
 ) -> None:
-    settings = DatabaseSettings(
-        database_url=pgbouncer.url(database_url), database_direct_url=database_url, database_pooler="transaction"
-    )
+    settings = DatabaseSettings(**pgbouncer.way_to(database_url))
     assert 1 <= len(await many_transactions(settings)) <= SESSIONS
 
 
@@ -60,6 +63,20 @@ async def test_without_the_setting_statements_are_looked_for_in_sessions_of_othe
 ) -> None:
     with pytest.raises(DBAPIError, match=r"prepared statement .* (does not exist|already exists)"):
         await many_transactions(DatabaseSettings(database_url=pgbouncer.url(database_url)))
+
+
+async def test_the_doctor_leaves_nothing_in_a_session_of_the_pooler(
+    pgbouncer: PrivatePgBouncer, database_url: str
+) -> None:
+    """The next doctor would be given that session, and prepare a statement of the same name."""
+    settings = billing_settings(**pgbouncer.way_to(database_url))
+    looks = [check for check in CHECKS if check.name == "database.billing"]
+    [finding] = await examine(Deployment({"billing": settings}, {}), looks, Patience(), lambda _: None)
+    assert finding.outcome.verdict == "ok"
+    database = Database.of(settings, Outbox("none"))
+    async with database.transaction() as uow:
+        assert (await uow.session.execute(text("SELECT name, statement FROM pg_prepared_statements"))).all() == []
+    await database.close()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from migration.archive import make_tables
 from tests.support.docker_files import REPOSITORY, configuration, demanded
 from tests.support.migration import prepare
 
+pytestmark = pytest.mark.direct("looks at what roles may do, in sessions of its own")
 SERVICES = ("identity", "billing", "media", "legacy")
 
 

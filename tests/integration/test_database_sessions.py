@@ -13,6 +13,7 @@ from common.db import engine
 from common.db.engine import Database, is_outage
 from tests.support.event_ledger import ledger, until
 
+pytestmark = pytest.mark.direct("a session of the pool is one of the server here")
 WORDS = "what nobody may read"
 
 

@@ -13,6 +13,7 @@ from common.errors import DomainError
 from identity.links import link_subject
 from tests.support.callers import NOBODY
 from tests.support.identity import NOWHERE, Identity, identity_and_clerk
+from tests.support.ways import variables_to
 
 SUPABASE = "https://ref.supabase.co/auth/v1"
 SUBJECT = "6f1c2a54-3c0e-4a55-9a6b-0f6f7a7b1c01"
@@ -31,7 +32,7 @@ async def command(world: Identity, *arguments: str) -> tuple[int, str]:
         "-m",
         "identity",
         *arguments,
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": world.database_url, "GATEWAY_JWKS_URL": NOWHERE},
+        env={"PATH": os.environ["PATH"], **variables_to(world.database_url), "GATEWAY_JWKS_URL": NOWHERE},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

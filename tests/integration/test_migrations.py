@@ -19,6 +19,7 @@ from tests.support import billing, identity, media
 from tests.support.callers import FixedCallers
 from tests.support.schemas import differences, downgrade, fill, revisions, rows
 
+pytestmark = pytest.mark.direct("migrations take the direct address")
 SERVICES: dict[str, Callable[[str], Service]] = {
     "identity": lambda url: build_identity(identity.settings(url), verifier=FixedCallers()),
     "billing": lambda url: build_billing(billing.settings(url), verifier=FixedCallers()),

@@ -24,6 +24,7 @@ from common.messaging.replay import RabbitParked
 from common.tracing import current_trace
 from tests.support.event_ledger import QUEUE, change, until
 
+pytestmark = pytest.mark.direct("a bus on PostgreSQL takes the direct address, and the command asks no database")
 OTHER = "ledger.other"
 REPOSITORY = Path(__file__).resolve().parents[2]
 

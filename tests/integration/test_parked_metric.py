@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from pydantic import SecretStr
 
 from common.contracts.identity import UserChanged
 from common.messaging.bus import Binding
@@ -12,13 +11,14 @@ from common.messaging.postgres import PostgresBus
 from common.service import Worker
 from tests.support.event_ledger import QUEUE, ledger, until
 from tests.support.small_service import LedgerSettings, build
+from tests.support.ways import way_to
 
 
 async def test_a_worker_shows_how_many_messages_are_parked(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    service = build(LedgerSettings(database_url=SecretStr(database_url)))
+    service = build(LedgerSettings(**way_to(database_url)))
 
     async def shown() -> bool:
         attached = REGISTRY.get_sample_value("consumer_attached", {"queue": QUEUE})

@@ -20,6 +20,8 @@ from embedded.postgres import PrivatePostgres, find_binaries
 from embedded.processes import ServerFailed, end_residents, free_ports, residents, spawn
 from tests.support.rabbitmq import PrivateRabbitMQ
 
+pytestmark = pytest.mark.direct("looks at the servers alone")
+
 
 async def _value(url: str, query: str) -> object:
     session = await asyncpg.connect(url)

@@ -18,6 +18,7 @@ from common.service import HttpServer, PortTaken
 from common.web.app import create_app
 from embedded.processes import LOOPBACK, Child, free_ports, spawn
 from tests.support.event_ledger import change, effects, emit, ledger, until
+from tests.support.ways import variables_to
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -83,7 +84,7 @@ async def started(command: str, folder: Path, settings: dict[str, str], port: in
 async def test_an_api_told_to_stop_answers_the_request_in_hand_and_exits_0(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    async with started("api", tmp_path, {"DATABASE_URL": database_url}) as process:
+    async with started("api", tmp_path, variables_to(database_url)) as process:
         await process.becomes(200)
         asked = asyncio.create_task(process.get("/slow"))
         await process.sees("begun")
@@ -105,7 +106,7 @@ async def refuses(process: Process) -> bool:
 
 @pytest.fixture
 def settings(database_url: str, rabbitmq_url: str) -> dict[str, str]:
-    return {"DATABASE_URL": database_url, "RABBITMQ_URL": rabbitmq_url}
+    return {**variables_to(database_url), "RABBITMQ_URL": rabbitmq_url}
 
 
 async def test_a_worker_told_to_stop_finishes_the_message_in_hand_and_exits_0(
@@ -159,7 +160,7 @@ async def test_a_taken_port_is_one_line_that_names_the_way_out(database_url: str
         holder.bind((LOOPBACK, 0))
         holder.listen()
         port = holder.getsockname()[1]
-        async with started("api", tmp_path, {"DATABASE_URL": database_url}, port) as process:
+        async with started("api", tmp_path, variables_to(database_url), port) as process:
             assert await process.ends() == 1
     lines = (tmp_path / "api.log").read_text().splitlines()
     assert len(lines) == 1
@@ -168,7 +169,7 @@ async def test_a_taken_port_is_one_line_that_names_the_way_out(database_url: str
 
 
 async def test_a_worker_without_a_broker_address_says_so_in_one_line(database_url: str, tmp_path: Path) -> None:
-    async with started("worker", tmp_path, {"DATABASE_URL": database_url}) as process:
+    async with started("worker", tmp_path, variables_to(database_url)) as process:
         assert await process.ends() == 78
     lines = (tmp_path / "worker.log").read_text().splitlines()
     assert lines == ["ledger: RABBITMQ_URL: needed by `worker`; see .env.example"]

@@ -27,6 +27,7 @@ from embedded.webhook_signatures import revenuecat_headers
 from tests.support.callers import Answer, Api, FixedCallers, served
 from tests.support.hand_clock import HandClock
 from tests.support.schemas import rows
+from tests.support.ways import way_to
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "revenuecat"
 WEBHOOK_BODIES = sorted(FIXTURES.glob("composed__*.json"))
@@ -39,7 +40,7 @@ ANONYMOUS = "$RCAnonymousID:" + "a" * 32
 
 def settings(database_url: str = "postgresql://nowhere/db", **more: Any) -> BillingSettings:
     fixed: dict[str, Any] = {
-        "database_url": database_url,
+        **way_to(database_url),
         "database_pool_size": 10,
         "gateway_jwks_url": f"{NOWHERE}/.well-known/jwks.json",
         "revenuecat_api_key": API_KEY,

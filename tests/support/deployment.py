@@ -24,6 +24,7 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.processes import LOOPBACK, free_ports, port_free
 from embedded.revenuecat import RevenueCatStandIn
+from tests.support.ways import variables_to
 
 SERVICES = ("identity", "billing", "media")
 ROLES = (*SERVICES, "legacy")
@@ -170,12 +171,13 @@ class Deployment:
         """Every setting of a deployment, by the names in .env.example; nothing of the test's own environment."""
         own = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
         services = {f"{name.upper()}_URL": f"http://{LOOPBACK}:{self._ports[name]}" for name in SERVICES}
-        schemas = {f"{name.upper()}_DATABASE_URL": urls[name] for name in SERVICES}
+        schemas: dict[str, str] = {}
+        for name in SERVICES:
+            schemas |= variables_to(urls[name], name)
         return {
             **own,
             **services,
             **schemas,
-            **self._settings,
             "PYTHONDONTWRITEBYTECODE": "1",
             "RABBITMQ_URL": self._rabbitmq_url,
             "CLERK_ISSUERS": self.clerk.issuer,
@@ -200,6 +202,7 @@ class Deployment:
             "CLOUDFRONT_DOMAIN": self.edge.url,
             "CLOUDFRONT_KEY_PAIR_ID": CDN_KEY_ID,
             "CLOUDFRONT_PRIVATE_KEY": self._secrets.cdn_key,
+            **self._settings,
         }
 
     def _plan(self, name: str, package: str, command: str, port: int, health_port: int) -> None:

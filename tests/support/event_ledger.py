@@ -20,6 +20,7 @@ from common.messaging.consumers import Subscription
 from common.messaging.envelope import Envelope
 from common.messaging.outbox import Outbox, Relay
 from common.settings import DatabaseSettings
+from tests.support.ways import way_to
 
 T = TypeVar("T")
 SCHEMA = "ledger"
@@ -44,7 +45,7 @@ async def ledger(url: str, *, pool_size: int = 10, way: Mapping[str, Any] | None
         await session.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         await session.run_sync(METADATA.create_all)
     await engine.dispose()
-    settings = DatabaseSettings(**{"database_url": url, "database_pool_size": pool_size, **(way or {})})
+    settings = DatabaseSettings(**{**way_to(url), "database_pool_size": pool_size, **(way or {})})
     database = Database.of(settings, Outbox(SCHEMA))
     yield database
     await database.close()

@@ -26,6 +26,7 @@ from identity.settings import IdentitySettings
 from tests.support.callers import ISSUER, NOBODY, Answer, Api, FixedCallers, served
 from tests.support.hand_clock import HandClock
 from tests.support.schemas import rows
+from tests.support.ways import way_to
 
 NOWHERE = "http://127.0.0.1:1"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -34,7 +35,7 @@ WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 def settings(database_url: str, **more: Any) -> IdentitySettings:
     """Clerk, billing and media are nowhere to be reached unless ``more`` says where they are."""
     fixed: dict[str, Any] = {
-        "database_url": SecretStr(database_url),
+        **way_to(database_url),
         "database_pool_size": 4,
         "gateway_jwks_url": f"{NOWHERE}/.well-known/jwks.json",
         "clerk_api_url": NOWHERE,

@@ -27,6 +27,7 @@ from media.service import build
 from media.settings import MediaSettings
 from tests.support.callers import NOBODY, Answer, Api, FixedCallers
 from tests.support.schemas import rows
+from tests.support.ways import way_to
 
 PUBLIC_URL = "https://api.example.test"
 NOWHERE = "http://127.0.0.1:1"
@@ -36,7 +37,7 @@ LINES = ("I choose calm in this moment.", "My breath is slow and my body follows
 def settings(database_url: str, store: PrivateObjectStore | None = None, **more: Any) -> MediaSettings:
     """With ``store``, audio is kept there in ``aws_s3_bucket_name``; without, no store can be reached."""
     fixed: dict[str, Any] = {
-        "database_url": database_url,
+        **way_to(database_url),
         "database_pool_size": 5,
         "gateway_jwks_url": f"{NOWHERE}/.well-known/jwks.json",
         "aws_access_key_id": store.access_key if store else "nobody",

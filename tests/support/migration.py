@@ -24,6 +24,7 @@ from migration.__main__ import main
 from tests.support.command_lines import Ended, called
 from tests.support.docker_files import REPOSITORY
 from tests.support.schemas import rows
+from tests.support.ways import variables_to
 
 SCHEMAS = ("identity", "billing", "media", "legacy")
 _SQL = REPOSITORY / "deploy" / "postgres" / "schemas.sql"
@@ -91,7 +92,9 @@ async def prepare(admin_url: str, store: PrivateObjectStore | None = None, bucke
         ("media", Media.metadata),
     ):
         await upgrade(urls[schema], metadata, REPOSITORY / "services" / schema / schema / "migrations")
-    environment = {f"{schema.upper()}_DATABASE_URL": url for schema, url in urls.items()}
+    environment: dict[str, str] = {}
+    for schema, url in urls.items():
+        environment |= variables_to(url, schema)
     if store is not None:
         environment |= {
             "AWS_S3_BUCKET_NAME": bucket,

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
@@ -20,6 +21,8 @@ class PrivatePgBouncer:
     def __init__(self) -> None:
         self._child: Child | None = None
         self.port = 0
+        self.led_to: set[str] = set()
+        """The names of databases to which a service was given its way through here."""
 
     async def start(self, folder: Path, postgres: PrivatePostgres, *, tls: tuple[Path, Path] | None = None) -> None:
         """Returns when it accepts sessions. With ``tls``, a certificate and its key, it accepts none without TLS."""
@@ -28,6 +31,7 @@ class PrivatePgBouncer:
             raise ServerFailed("no PgBouncer here, and the tests need one: run `python3 deploy/setup/pgbouncer.py`")
         (self.port,) = free_ports(1)
         server = urlsplit(postgres.url())
+        self._server = f"{server.hostname}:{server.port}"
         private_file(folder / "users", f'"{server.username}" "{unquote(server.password or "")}"\n')
         settings = {
             "listen_addr": LOOPBACK,
@@ -35,6 +39,8 @@ class PrivatePgBouncer:
             "unix_socket_dir": "",
             "auth_type": "scram-sha-256",
             "auth_file": folder / "users",
+            "auth_user": server.username,
+            "auth_query": "SELECT usename, passwd FROM pg_catalog.pg_shadow WHERE usename = $1",
             "pool_mode": "transaction",
             "default_pool_size": SESSIONS,
             "max_client_conn": 500,
@@ -64,6 +70,19 @@ class PrivatePgBouncer:
         server = urlsplit(direct)
         account = server.netloc.rpartition("@")[0]
         return urlunsplit(server._replace(netloc=f"{account}@{LOOPBACK}:{self.port}"))
+
+    def way_to(self, direct: str) -> dict[str, Any]:
+        """The settings of a service for the database of a direct URL."""
+        self.led_to.add(urlsplit(direct).path.strip("/"))
+        return {
+            "database_url": self.url(direct),
+            "database_direct_url": direct,
+            "database_pooler": "transaction",
+        }
+
+    def leads_to(self, direct: str) -> bool:
+        """Whether the URL is of the server behind this pooler."""
+        return urlsplit(direct).netloc.endswith(f"@{self._server}")
 
     async def _answers(self) -> bool:
         try:

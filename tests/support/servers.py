@@ -20,6 +20,7 @@ from tests.support.ahead import Ahead
 from tests.support.pgbouncer import PrivatePgBouncer
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.valkey import PrivateValkey
+from tests.support.ways import check_the_way, way_to
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ def database_url(postgres: PrivatePostgres, databases: Ahead) -> Iterator[str]:
     name = databases.take()
     yield postgres.url(name)
     databases.give_back(name)
+    check_the_way(name)
 
 
 @pytest.fixture(scope="session")
@@ -78,15 +80,11 @@ both_ways = pytest.mark.parametrize("way", ["direct", "pooled"], indirect=True)
 
 @pytest.fixture
 def way(request: pytest.FixtureRequest, database_url: str) -> dict[str, Any]:
-    """How a service gets to the test's database, as settings: directly, but for `both_ways`."""
+    """How a service gets to the test's database, as settings: by the way of the run, but for `both_ways`."""
     if getattr(request, "param", "direct") == "direct":
-        return {"database_url": database_url}
+        return way_to(database_url)
     pooler: PrivatePgBouncer = request.getfixturevalue("pgbouncer")
-    return {
-        "database_url": pooler.url(database_url),
-        "database_direct_url": database_url,
-        "database_pooler": "transaction",
-    }
+    return pooler.way_to(database_url)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +109,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateOb
     """An S3 server for the whole run; a client needs its `endpoint`, `region`, `access_key` and `secret_key`."""
     store = PrivateObjectStore()
     (port,) = free_ports(1)
-    run(store.start(tmp_path_factory.mktemp("object-store"), port))
+    run(store.start(tmp_path_factory.mktemp("object-store"), port, iam=True))
     yield store
     run(store.stop(at_once=True))
 

@@ -47,11 +47,24 @@ class PrivateValkey:
         assert self._child is not None
         self._child.process.send_signal(signal.SIGCONT)
 
+    async def add_user(self, name: str) -> str:
+        """A user who may do everything; the address with it."""
+        password = secrets.token_hex(12)
+        async with self._administrator() as client:
+            await client.acl_setuser(name, enabled=True, passwords=[f"+{password}"], keys="*", commands=["+@all"])
+        return f"valkey://{name}:{password}@{LOOPBACK}:{self.port}/0"
+
+    async def remove_user(self, name: str) -> None:
+        """Ends its connections too."""
+        async with self._administrator() as client:
+            await client.acl_deluser(name)
+
+    def _administrator(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis(host=LOOPBACK, port=self.port, password=self._password)
+
     async def _answers(self) -> bool:
-        client = redis.asyncio.Redis(host=LOOPBACK, port=self.port, password=self._password)
         try:
-            return bool(await client.ping())
+            async with self._administrator() as client:
+                return bool(await client.ping())
         except (RedisError, OSError):
             return False
-        finally:
-            await client.aclose()

@@ -31,7 +31,7 @@ def commands(job: dict[str, Any]) -> str:
 
 
 def test_every_purpose_has_its_workflow() -> None:
-    assert set(WORKFLOWS) == {"ci", "images", "deploy", "scan", "release"}
+    assert set(WORKFLOWS) == {"ci", "images", "deploy", "nightly", "scan", "release"}
 
 
 @each_job

@@ -24,6 +24,8 @@ class LanguageModelStandIn(LocalServer):
     def __init__(self, port: int = 0, *, api_key: str = "sk-stand-in") -> None:
         super().__init__(port)
         self.api_key = api_key
+        self.further_keys: set[str] = set()
+        """Accepted too, as an account's other keys are."""
         self.faults = FaultList()
         self.asked: list[dict[str, Any]] = []
         self.judged: list[str] = []
@@ -48,7 +50,7 @@ class LanguageModelStandIn(LocalServer):
         return app
 
     async def _complete(self, request: web.Request) -> web.Response:
-        if bearer_token(request) != self.api_key:
+        if not self._accepts(request):
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         body = await request.json()
         if body.get("response_format", {}).get("type") != "json_schema" or not body.get("messages"):
@@ -67,7 +69,7 @@ class LanguageModelStandIn(LocalServer):
         )
 
     async def _moderate(self, request: web.Request) -> web.Response:
-        if bearer_token(request) != self.api_key:
+        if not self._accepts(request):
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         given = (await request.json())["input"]
         texts = given if isinstance(given, list) else [given]
@@ -75,6 +77,9 @@ class LanguageModelStandIn(LocalServer):
         flagged = [FLAGGED_WORD in text.lower() for text in texts]
         results = [{"flagged": hit, "categories": {"harassment": hit, "hate": False}} for hit in flagged]
         return web.json_response({"id": "modr-1", "model": "omni-moderation-latest", "results": results})
+
+    def _accepts(self, request: web.Request) -> bool:
+        return bearer_token(request) in {self.api_key, *self.further_keys}
 
 
 def _good(body: dict[str, Any]) -> dict[str, Any]:

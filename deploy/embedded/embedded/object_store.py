@@ -76,10 +76,11 @@ class PrivateObjectStore:
         self._session = get_session()  # kept, because the first client of a session costs 0.1 s
         self.port = 0
 
-    async def start(self, data_dir: Path, port: int, *, identities: Path | None = None) -> None:
+    async def start(self, data_dir: Path, port: int, *, identities: Path | None = None, iam: bool = False) -> None:
         """Starts on `port`, making keys on first use; returns when buckets can be created and objects stored.
 
-        `identities` is a file of SeaweedFS's with further callers and what they may do.
+        `identities` is a file of SeaweedFS's with further callers and what they may do. With `iam` such can be made and
+        removed while it runs, by the IAM API at the same endpoint.
 
         Ends what a killed run left in `data_dir` first. Raises ServerFailed with the reason: no `weed` program, port
         taken, directory in use.
@@ -93,7 +94,8 @@ class PrivateObjectStore:
             require_port("SeaweedFS", port)
             self._keys = _keys(data_dir / "keys.json")
             self.port = port
-            more = (f"-s3.config={identities}",) if identities else ()
+            more = [f"-s3.config={identities}"] if identities else []
+            more += ["-s3.iam.readOnly=false"] if iam else []
             self._child = _launch(program, data_dir, port, self._keys, more)
             await self._child.until_ready(self._answers, seconds=START_SECONDS)
         except BaseException:
@@ -129,14 +131,15 @@ class PrivateObjectStore:
         """The server's process id, None when it is not running."""
         return self._child.process.pid if self._child and self._child.running else None
 
-    def client(self) -> ClientCreatorContext:
-        """An aiobotocore S3 client for this store, to be entered with `async with`."""
+    def client(self, pair: tuple[str, str] | None = None) -> ClientCreatorContext:
+        """An aiobotocore S3 client for this store, to be entered with `async with`; `pair` is another than its own."""
+        access_key, secret_key = pair or (self.access_key, self.secret_key)
         return self._session.create_client(
             "s3",
             endpoint_url=self.endpoint,
             region_name=REGION,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
             config=AioConfig(
                 s3={"addressing_style": "path"}, retries={"max_attempts": 1}, connect_timeout=5, read_timeout=30
             ),

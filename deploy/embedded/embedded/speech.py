@@ -24,6 +24,8 @@ class SpeechStandIn(LocalServer):
     def __init__(self, port: int = 0, *, api_key: str = "sk-stand-in") -> None:
         super().__init__(port)
         self.api_key = api_key
+        self.further_keys: set[str] = set()
+        """Accepted too, as an account's other keys are."""
         self.faults = FaultList()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._broken = 0
@@ -42,7 +44,7 @@ class SpeechStandIn(LocalServer):
         return app
 
     async def _openai(self, request: web.Request) -> web.StreamResponse:
-        if bearer_token(request) != self.api_key:
+        if not self._accepts(bearer_token(request)):
             return web.json_response({"error": {"message": "Incorrect API key provided."}}, status=401)
         body = await request.json()
         if not body.get("input") or body.get("response_format") != "pcm" or len(body["input"]) > 4096:
@@ -50,13 +52,16 @@ class SpeechStandIn(LocalServer):
         return await self._spoken(request, body, body["input"], body["voice"], body.get("speed", 1.0))
 
     async def _elevenlabs(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("xi-api-key") != self.api_key:
+        if not self._accepts(request.headers.get("xi-api-key")):
             return web.json_response({"detail": {"status": "invalid_api_key"}}, status=401)
         body = await request.json()
         if not body.get("text") or request.query.get("output_format") != "pcm_24000":
             return web.json_response({"detail": [{"msg": "field required"}]}, status=422)
         speed = body["voice_settings"].get("speed", 1.0)
         return await self._spoken(request, body, body["text"], request.match_info["voice"], speed)
+
+    def _accepts(self, key: str | None) -> bool:
+        return key in {self.api_key, *self.further_keys}
 
     async def _spoken(
         self, request: web.Request, body: dict[str, Any], text: str, voice: str, speed: float

@@ -46,7 +46,8 @@ async def _reachable(service: str, deployment: Deployment) -> Outcome:
             server = await opened.fetchrow(_SERVER)
         if settings.database_direct_url is not None:
             async with session(settings.database_url.get_secret_value()) as pooled:
-                await pooled.fetchval("SELECT 1")
+                # a simple query: a prepared statement would stay in the pooler's session, and meet the next look's
+                await pooled.execute("SELECT 1")
     except LOST as error:
         return _refused(service, error)
     if server["major"] < OLDEST:

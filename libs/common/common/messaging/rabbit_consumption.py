@@ -166,15 +166,21 @@ def trail(message: AbstractIncomingMessage, reason: str) -> dict[str, Any]:
 @asynccontextmanager
 async def answered_within(seconds: float) -> AsyncIterator[None]:
     """Raises TimeoutError after ``seconds``, and ConnectionError where the client reports a lost session as if this
-    task had been cancelled: nobody above would take that for a failure."""
+    task had been cancelled: nobody above would take that for a failure. A cancellation that the client keeps to itself,
+    as it may while a channel closes, is raised all the same: a loop would go on for ever, and its worker never end."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancellations = task.cancelling()
     try:
         async with asyncio.timeout(seconds):
             yield
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if task.cancelling():
             raise
         raise ConnectionError("the session with the broker ended") from None
+    finally:
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError
 
 
 async def bounded(work: Awaitable[object]) -> None:
