@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
-from sqlalchemy.dialects import postgresql
 
 from common.db.retention import AT_ONCE
 from common.service import Service
@@ -79,7 +78,7 @@ async def test_links_are_compared_by_key_with_whom_anybody_knows(database_url: s
     service = await migrated(SERVICES["identity"](database_url), database_url)
     [links] = [one for one in service.retentions if one.table.name == "link"]
     async with service.database.transaction() as uow:
-        statement = links.statement(NOW).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+        statement = links.statement(NOW).compile(uow.session.get_bind(), compile_kwargs={"literal_binds": True})
         plan = "\n".join(await uow.session.scalars(text(f"EXPLAIN {statement}")))
     await service.database.close()
 

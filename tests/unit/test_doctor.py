@@ -9,7 +9,9 @@ from pydantic import SecretStr
 
 from billing.settings import BillingSettings
 from entrain import report
+from entrain.__main__ import EXIT_USAGE, parser
 from entrain.checks import CHECKS
+from entrain.commands import run_command
 from entrain.deployment import Deployment, NotConfigured
 from entrain.examination import Patience, chosen, examine
 from entrain.findings import Check, Finding, Outcome, fail, ok, skip, warn
@@ -83,6 +85,28 @@ def test_groups_are_chosen_and_left_out_by_name() -> None:
     assert "storage.round-trip" not in names()
     assert names(write=True) - names() == {"storage.round-trip"}
     assert len({check.name for check in CHECKS}) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "words,complaint",
+    [
+        (["--only", "settings", "--only", "databse"], "there is no check databse"),
+        (["--skip", "public.tlss"], "there is no check public.tlss"),
+        (["--only", "storage.round-trip"], "needs --write"),
+        (["--health", "media-workers=http://10.0.0.7:8803"], "PROCESS one of gateway, identity-api"),
+        (["--health", "media-worker"], "--health takes PROCESS=URL"),
+        (["--loud"], "unrecognized arguments"),
+    ],
+)
+async def test_what_cannot_be_understood_is_no_finding(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check that is misspelt would not be looked at, and 0 or 2 would speak of the others."""
+    with pytest.raises(SystemExit) as ended:
+        await run_command(parser().parse_args(["doctor", *words]))
+
+    assert ended.value.code == EXIT_USAGE
+    assert complaint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
