@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from described_settings import CLASSES, OTHERS, names_of
+from described_settings import CLASSES, OTHERS, names_of, variables
 from tests.support.docker_files import REPOSITORY, configuration
 
 GUIDE = (REPOSITORY / "deploy" / "GUIDE.md").read_text("utf-8")
@@ -95,6 +95,14 @@ def test_variables_are_those_of_the_settings_and_of_compose() -> None:
     named = set(re.findall(r"(?<![\w…])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b", GUIDE))
 
     assert named - known == set()
+
+
+def test_every_secret_has_a_way_to_be_replaced() -> None:
+    paper = (REPOSITORY / "docs" / "rotation.md").read_text("utf-8")
+    secret = {variable.name for variable in variables() if variable.secret}
+
+    assert "GATEWAY_SIGNING_KEY" in secret
+    assert {name for name in secret if name not in paper} == set()
 
 
 def test_metrics_are_those_the_code_measures() -> None:
