@@ -12,7 +12,7 @@ from entrain import report
 from entrain.__main__ import EXIT_USAGE, parser
 from entrain.checks import CHECKS
 from entrain.commands import run_command
-from entrain.deployment import Deployment, NotConfigured
+from entrain.deployment import Deployment, NotConfigured, is_inside
 from entrain.examination import Patience, chosen, examine
 from entrain.findings import Check, Finding, Outcome, fail, ok, skip, warn
 
@@ -74,6 +74,20 @@ async def test_what_needs_settings_that_are_not_valid_is_left_out() -> None:
     assert finding.outcome == skip("waits for settings.media")
     with pytest.raises(NotConfigured):
         DEPLOYMENT.broker_url("gateway")
+
+
+@pytest.mark.parametrize(
+    "url,inside",
+    [
+        ("postgresql://media:x@postgres:5432/entrain", True),
+        ("amqp://media:x@127.0.0.1/", True),
+        ("postgresql://media:x@db.example.com/entrain", False),
+        ("amqp://media:x@10.0.0.7/", False),
+        ("amqp://media:x@[2001:db8::7]/", False),
+    ],
+)
+def test_a_way_is_inside_where_no_name_of_the_world_leads(url: str, *, inside: bool) -> None:
+    assert is_inside(url) is inside
 
 
 def test_groups_are_chosen_and_left_out_by_name() -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from entrain.deployment import Deployment, is_nearby
+from entrain.deployment import Deployment, is_inside, is_nearby
 from entrain.findings import Check, Outcome, fail, ok, said, skip, warn
 from entrain.outside import FAILED, ask
 from media.object_keys import BEDS
@@ -67,7 +67,7 @@ async def _reachable(deployment: Deployment) -> Outcome:
         return _refused(settings.aws_s3_bucket_name, error)
     except REFUSED as error:
         return fail(f"{where} cannot be reached: {said(error)}", "check AWS_ENDPOINT_URL_S3 and AWS_REGION")
-    if settings.aws_endpoint_url_s3 and not where.startswith("https:") and not is_nearby(where):
+    if settings.aws_endpoint_url_s3 and not where.startswith("https:") and not is_inside(where):
         return warn(f"{settings.aws_s3_bucket_name} at {where}, not encrypted", "use an https address")
     return ok(f"{settings.aws_s3_bucket_name} at {where}")
 
