@@ -1,9 +1,10 @@
-"""Makes the files here that are made of others: slo_rules.yml of slos.yml, and the dashboards of dashboards.py."""
+"""Makes what is made of other files: slo_rules.yml, the dashboards, and the rules as a cluster takes them."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -11,17 +12,36 @@ from dashboards import DASHBOARDS
 from slo_rules import rules
 
 FOLDER = Path(__file__).resolve().parent
-MADE = "# Made of slos.yml by `make rules`; change that.\n"
+CLUSTER = FOLDER.parent / "kubernetes" / "components" / "monitoring" / "rules.yaml"
+MADE = "# Made of {} by `make rules`; change that.\n"
 
 
 def made() -> dict[Path, str]:
     """Each file and what belongs in it."""
     slos = yaml.safe_load((FOLDER / "slos.yml").read_text("utf-8"))
-    files = {FOLDER / "slo_rules.yml": MADE + yaml.safe_dump(rules(slos), sort_keys=False, width=120)}
+    promised = rules(slos)
+    alerts = yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))
+    files = {
+        FOLDER / "slo_rules.yml": _yaml("slos.yml", promised),
+        CLUSTER: _yaml("alerts.yml and slos.yml", _for_the_operator([*alerts["groups"], *promised["groups"]])),
+    }
     for dashboard in DASHBOARDS:
         text = json.dumps(dashboard.as_grafana_reads_it(), indent=1, ensure_ascii=False)
         files[FOLDER / "dashboards" / f"{dashboard.uid}.json"] = f"{text}\n"
     return files
+
+
+def _for_the_operator(groups: list[Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "entrain", "labels": {"entrain/stage": "serve"}},
+        "spec": {"groups": groups},
+    }
+
+
+def _yaml(of: str, document: dict[str, Any]) -> str:
+    return MADE.format(of) + yaml.safe_dump(document, sort_keys=False, width=120)
 
 
 def main() -> int:

@@ -69,11 +69,16 @@ def _recordings(slo: Slo, period: str) -> Iterator[dict[str, Any]]:
 
     yield record("slo:objective:ratio", f"vector({slo.objective})")
     yield record("slo:events:rate1h", slo.all.replace("WINDOW", "1h"))
+    yield record("slo:events:rate5m", slo.all.replace("WINDOW", "5m"))
+    yield record("slo:errors:rate5m", slo.bad.replace("WINDOW", "5m"))
     for window in WINDOWS:
         # without an event there is no share: a NaN would spoil every average it is part of
         yield record(f"slo:errors:ratio_rate{window}", f"{slo.bad} / ({slo.all} > 0)".replace("WINDOW", window))
-    spent = f'avg_over_time(slo:errors:ratio_rate5m{{slo="{slo.name}"}}[{period}]) / (1 - {slo.objective})'
-    yield record("slo:budget_left:ratio", f"1 - {spent}")
+    # of events, not of minutes: the only request of a night that fails is one of a month's
+    errors, events = (
+        f'sum_over_time(slo:{what}:rate5m{{slo="{slo.name}"}}[{period}])' for what in ("errors", "events")
+    )
+    yield record("slo:budget_left:ratio", f"1 - {errors} / ({events} > 0) / (1 - {slo.objective})")
 
 
 def _alert(pace: str, severity: str) -> dict[str, Any]:

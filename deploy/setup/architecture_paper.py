@@ -78,7 +78,7 @@ _ADDRESS = re.compile(r"(?://|@)([a-z][a-z-]*):(\d+)")
 
 def architecture_paper(services: Sequence[Service], consumers: Sequence[Binding], compose_file: Path) -> str:
     compose = yaml.safe_load(compose_file.read_text("utf-8"))["services"]
-    lasting = {name: part for name, part in compose.items() if part["restart"] == "unless-stopped"}
+    lasting = {name: part for name, part in compose.items() if part.get("restart") == "unless-stopped"}
     parts = [
         _INTRODUCTION,
         _PROCESSES + _drawing("flowchart LR", _process_lines(lasting)),

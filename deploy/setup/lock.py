@@ -17,7 +17,7 @@ from debian import SetupFailed, run_quietly
 from progress import give_up, step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-IMAGES = ("gateway", "identity", "billing", "media", "backup")
+IMAGES = ("gateway", "identity", "billing", "media", "backup", "operations")
 SETTINGS = "[tool.uv]\n"
 
 

@@ -1,6 +1,7 @@
 """A backup is whole or is not there, is of one instant, and comes back value for value, or the command says so."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import asyncpg
 import pytest
@@ -190,6 +192,29 @@ def test_a_damaged_file_is_named(made: Path, tmp_path: Path, damage: str) -> Non
         dump.write_bytes(whole[:-1] if damage == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
     [line] = manifest.damaged(copy, manifest.read(copy))
     assert line.startswith("media.dump is ")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"format": 1}', '{"format": 1, "schemas": []}', '{"format": 1, "schemas": {"a": 1}}']
+)
+async def test_a_manifest_that_the_tool_has_not_written_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    ended = await tool.backup("verify", tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is not as this tool writes it" in ended.stderr
+
+
+async def test_a_disk_that_cannot_be_written_is_not_taken_for_the_database(source: str, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    ended = await tool.backup("create", tmp_path / "a-file" / "backups", BACKUP_DATABASE_URL=source)
+    assert ended.returncode == 1
+    assert ended.stderr == f"backup: cut off: Not a directory: {tmp_path}/a-file/backups\n"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with patch("backup.creating._note_objects", side_effect=full):
+        ended = await tool.backup("create", tmp_path, BACKUP_DATABASE_URL=source)
+    assert ended.returncode == 1
+    assert "cut off: No space left on device: the folder of the backups" in ended.stderr
+    assert backups(tmp_path) == []
 
 
 async def test_a_damaged_backup_is_refused_before_anything_is_changed(

@@ -1,5 +1,7 @@
 """What must hold of the stored data: broken by hand, it is found, told by the metric, and printed with a way out."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -8,9 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
+from billing.invariants import _UNPAID
 from common.clock import utc_now
-from common.invariants import EVERY_SECONDS, LAST_RUN, Invariants
+from common.invariants import EVERY_SECONDS, LAST_RUN, Invariant, Invariants
 from common.service import Service
 from embedded.object_store import PrivateObjectStore
 from tests.support.billing import Billing, billing
@@ -90,6 +94,26 @@ async def test_a_purchase_honoured_unread_is_a_cause_and_one_that_has_run_out_is
 
         world.clock.forward(days=40)  # and no worker takes notice
         assert await violated(world.service) == {"no_pro_without_a_paid_cause"}
+
+
+async def test_a_purchase_under_an_anonymous_id_is_a_cause_once_it_is_claimed(database_url: str) -> None:
+    async with subscribers(database_url) as world:
+        await break_by(database_url, "UPDATE billing.snapshot SET app_user_id = 'anonymous'")
+        assert await violated(world.service) == {"no_pro_without_a_paid_cause"}
+        await break_by(database_url, "INSERT INTO billing.alias SELECT 'anonymous', 'user_1', now(), now()")
+        assert await violated(world.service) == set()
+
+
+async def test_what_was_read_of_a_subscriber_is_found_by_its_key(database_url: str) -> None:
+    """Compared with everybody's instead, a few thousand subscribers are more than a look has time for."""
+    async with subscribers(database_url) as world, world.service.database.transaction() as uow:
+        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+            await uow.session.execute(text(f"SET LOCAL enable_{way} = off"))
+        asked = {"pro": ["pro"], "since": utc_now()}
+        plan = "\n".join(await uow.session.scalars(text(f"EXPLAIN {_UNPAID}"), asked))
+
+    assert "Index Scan using pk_snapshot" in plan
+    assert "Index Cond: (app_user_id = " in plan
 
 
 @asynccontextmanager
@@ -177,3 +201,16 @@ async def test_a_look_changes_nothing_and_one_that_fails_leaves_the_time_of_the_
         assert shown("invariant_last_run_timestamp_seconds", "billing", name) == 7
         assert await rows(database_url, "SELECT user_id FROM billing.elsewhere") == []
     assert EVERY_SECONDS <= 60
+
+
+async def test_one_that_can_never_be_looked_at_grows_old_from_the_start() -> None:
+    async def cannot() -> list[str]:
+        raise TimeoutError
+
+    begun, labels = time.time(), {"service": "nobody", "name": "hopeless"}
+    looking = asyncio.create_task(Invariants("nobody", [Invariant("hopeless", "", "", cannot)]).run())
+    await asyncio.sleep(0)
+    at = REGISTRY.get_sample_value("invariant_last_run_timestamp_seconds", labels)
+    looking.cancel()
+    assert at is not None
+    assert at >= begun

@@ -20,6 +20,8 @@ from yarl import URL
 from common.clock import utc_now
 from embedded.object_store import PrivateObjectStore
 from embedded.processes import free_ports
+from entrain.checks.storage import CHECKS
+from entrain.deployment import Deployment
 from media import seeding, storage
 from media.delivery import PresignedUrls
 from media.object_keys import BEDS, LINES, SESSIONS, line_object, session_prefix
@@ -210,6 +212,14 @@ async def test_an_api_without_a_cdn_signs_for_what_is_heard(guarded: Guarded) ->
             assert (await http.get(url.with_query(None))).status == 403, "nobody hears anything without a signature"
         assert_just_enough("api", guarded.calls)
         assert (await http.get(URL(await urls.url(STRAYS[1]), encoded=True))).status == 403
+
+
+async def test_the_doctor_writes_where_a_worker_may(guarded: Guarded) -> None:
+    [round_trip] = [check for check in CHECKS if check.writes]
+    outcome = await round_trip.run(Deployment({"media": guarded.settings("worker")}, {}))
+    assert outcome.verdict == "ok", outcome
+    async with guarded.storage() as owner:
+        assert await owner.page(f"{LINES}doctor/", "") == []
 
 
 PLACES = (SESSIONS, LINES, *BEDS, "elsewhere/")

@@ -15,6 +15,7 @@ from common.clock import utc_now
 from common.command_line import parser
 from common.contracts.identity import UserChanged
 from common.errors import PermanentError
+from common.messaging import parking
 from common.messaging.bus import Binding, ParkedMessages
 from common.messaging.envelope import Envelope
 from common.messaging.parking import manage_parked
@@ -133,6 +134,19 @@ async def test_drop_removes_the_named_message_for_good(desk: Desk, capsys: pytes
     assert await desk.command("drop", "--all") == 0
     assert await desk.left() == []
     assert desk.handled == []
+
+
+async def test_more_than_are_shown_are_counted_and_searched(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "MOST_SHOWN", 2)
+    sent = {envelope.id for envelope in await desk.park("user_1", "user_2", "user_3")}
+    assert await desk.command("list") == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("3 parked, 2 of them shown\n")
+    [unseen] = {one for one in sent if one not in printed}
+    assert await desk.command("show", unseen) == 0
+    assert unseen in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

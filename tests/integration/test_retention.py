@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
 from common.db.retention import AT_ONCE
 from common.service import Service
@@ -70,6 +71,19 @@ async def test_a_foreign_subject_is_free_again_once_its_users_tombstone_has_gone
     assert await service.forgetting.once() == {"tombstone": 1, "link": 1}
     assert sorted(await left(service, database_url, "link", "user_id")) == ["user_here", "user_known"]
     await service.database.close()
+
+
+async def test_links_are_compared_by_key_with_whom_anybody_knows(database_url: str) -> None:
+    """`NOT IN` reads every user again for every link, once the users are more than fit into the memory of a sort."""
+    service = await migrated(SERVICES["identity"](database_url), database_url)
+    [links] = [one for one in service.retentions if one.table.name == "link"]
+    async with service.database.transaction() as uow:
+        statement = links.statement(NOW).compile(uow.session.get_bind(), compile_kwargs={"literal_binds": True})
+        plan = "\n".join(await uow.session.scalars(text(f"EXPLAIN {statement}")))
+    await service.database.close()
+
+    assert plan.count("Anti Join") == 2
+    assert "SubPlan" not in plan
 
 
 async def test_jobs_go_when_they_have_long_ended_and_days_when_nobody_counts_them(database_url: str) -> None:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import asyncpg
@@ -64,7 +64,8 @@ async def main(options: argparse.Namespace) -> int:
             tell(f"the old release has stopped, exit codes {sorted(set(codes))}")
             await traffic.more(options.requests)
             buying.cancel()
-            await asyncio.gather(buying, return_exceptions=True)
+            with suppress(asyncio.CancelledError):  # whatever else ended it is raised: then nobody bought any more
+                await buying
         wrong = await _what_went_wrong(product, traffic, buyers.users)
         webhooks = Counter(attempt.status for attempt in product.store.webhooks.history)
     tell(f"{traffic.answers.total()} requests: {dict(traffic.answers)}")

@@ -20,7 +20,7 @@ START_SECONDS = 30.0
 RATE_INTERVAL = "1m"
 """What Grafana would put in the place of ``$__rate_interval``."""
 _WORDS = {"sum", "max", "min", "count", "by", "on", "and", "or", "offset", "rate", "increase", "time", "vector"}
-_WORDS |= {"histogram_quantile", "avg_over_time"}
+_WORDS |= {"absent", "histogram_quantile", "sum_over_time"}
 _TEXT = re.compile(r'"[^"]*"')
 _NO_NAME = re.compile(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without) \([^)]*\)|offset \w+")
 

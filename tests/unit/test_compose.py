@@ -15,6 +15,8 @@ from tests.support.docker_files import REPOSITORY, compose, configuration, deman
 SETTINGS = {settings.service: settings for settings in CLASSES}
 PROCESSES = {"gateway", *(f"{name}-{part}" for name in ("identity", "billing", "media") for part in ("api", "worker"))}
 BACKUP = {"backup"}
+OPERATIONS = {"operations"}
+"""Not started with the others: an operator runs it."""
 STORES = {"postgres", "rabbitmq", "seaweedfs"}
 ONCE = {
     "database-roles",
@@ -48,7 +50,7 @@ def reads(settings: type[Settings]) -> dict[str, set[str]]:
 
 
 def test_the_file_names_every_part_of_the_product(services: dict[str, Any]) -> None:
-    assert set(services) == PROCESSES | STORES | ONCE | BACKUP | WATCHERS
+    assert set(services) == PROCESSES | STORES | ONCE | BACKUP | OPERATIONS | WATCHERS
 
 
 @pytest.mark.parametrize("missing", sorted(demanded()))
@@ -80,9 +82,23 @@ def test_a_process_is_given_the_variables_it_reads_and_no_others(process: str, s
 
 
 def test_backups_are_made_only_where_they_are_asked_for(services: dict[str, Any]) -> None:
-    assert {name for name, service in services.items() if service.get("profiles")} == BACKUP | WATCHERS
+    assert {name for name, service in services.items() if service.get("profiles")} == BACKUP | OPERATIONS | WATCHERS
     given = services["backup"]["environment"]
     assert set(given) - reads(BackupSettings).keys() - set().union(*reads(BackupSettings).values()) == set()
+
+
+def test_an_operator_is_given_what_every_service_is_given(services: dict[str, Any]) -> None:
+    """And each service's own way to the broker under its own name, as they share a network."""
+    given = services["operations"]["environment"]
+    for process in PROCESSES:
+        expected = dict(services[process]["environment"])
+        expected.pop("HEALTH_URL", None)
+        broker = expected.pop("RABBITMQ_URL")
+        assert expected.items() <= given.items(), process
+        assert given[f"{process.partition('-')[0].upper()}_RABBITMQ_URL"] == broker
+        assert set(services["operations"]["networks"]) & set(services[process]["networks"]), process
+    assert {"data", "edge"} <= set(services["operations"]["networks"])
+    assert "restart" not in services["operations"]
 
 
 def test_what_env_says_arrives(services: dict[str, Any]) -> None:

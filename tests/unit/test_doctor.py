@@ -9,8 +9,10 @@ from pydantic import SecretStr
 
 from billing.settings import BillingSettings
 from entrain import report
+from entrain.__main__ import EXIT_USAGE, parser
 from entrain.checks import CHECKS
-from entrain.deployment import Deployment, NotConfigured
+from entrain.commands import run_command
+from entrain.deployment import Deployment, NotConfigured, is_inside
 from entrain.examination import Patience, chosen, examine
 from entrain.findings import Check, Finding, Outcome, fail, ok, skip, warn
 
@@ -74,6 +76,20 @@ async def test_what_needs_settings_that_are_not_valid_is_left_out() -> None:
         DEPLOYMENT.broker_url("gateway")
 
 
+@pytest.mark.parametrize(
+    "url,inside",
+    [
+        ("postgresql://media:x@postgres:5432/entrain", True),
+        ("amqp://media:x@127.0.0.1/", True),
+        ("postgresql://media:x@db.example.com/entrain", False),
+        ("amqp://media:x@10.0.0.7/", False),
+        ("amqp://media:x@[2001:db8::7]/", False),
+    ],
+)
+def test_a_way_is_inside_where_no_name_of_the_world_leads(url: str, *, inside: bool) -> None:
+    assert is_inside(url) is inside
+
+
 def test_groups_are_chosen_and_left_out_by_name() -> None:
     def names(only: Sequence[str] = (), without: Sequence[str] = (), *, write: bool = False) -> set[str]:
         return {check.name for check in chosen(CHECKS, only, without, write=write)}
@@ -83,6 +99,28 @@ def test_groups_are_chosen_and_left_out_by_name() -> None:
     assert "storage.round-trip" not in names()
     assert names(write=True) - names() == {"storage.round-trip"}
     assert len({check.name for check in CHECKS}) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "words,complaint",
+    [
+        (["--only", "settings", "--only", "databse"], "there is no check databse"),
+        (["--skip", "public.tlss"], "there is no check public.tlss"),
+        (["--only", "storage.round-trip"], "needs --write"),
+        (["--health", "media-workers=http://10.0.0.7:8803"], "PROCESS one of gateway, identity-api"),
+        (["--health", "media-worker"], "--health takes PROCESS=URL"),
+        (["--loud"], "unrecognized arguments"),
+    ],
+)
+async def test_what_cannot_be_understood_is_no_finding(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check that is misspelt would not be looked at, and 0 or 2 would speak of the others."""
+    with pytest.raises(SystemExit) as ended:
+        await run_command(parser().parse_args(["doctor", *words]))
+
+    assert ended.value.code == EXIT_USAGE
+    assert complaint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from unittest.mock import patch
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from described_settings import CLASSES, OTHERS, names_of
+from described_settings import CLASSES, OTHERS, names_of, variables
+from entrain.deployment import read_deployment
 from tests.support.docker_files import REPOSITORY, configuration
 
 GUIDE = (REPOSITORY / "deploy" / "GUIDE.md").read_text("utf-8")
@@ -60,6 +63,17 @@ def test_after_ten_minutes_every_process_is_given_settings_it_starts_with(
             settings.load()
 
 
+def test_after_ten_minutes_operators_can_ask_about_every_service(env_file: Path) -> None:
+    written = dict(line.split("=", 1) for line in env_file.read_text("utf-8").splitlines())
+    given = configuration(written, env_file.parent)["services"]["operations"]["environment"]
+    with patch.dict(os.environ, {name: value or "" for name, value in given.items()}, clear=True):
+        deployment = read_deployment()
+
+    assert deployment.faults == {}
+    for service in deployment.settings:
+        assert urlsplit(deployment.broker_url(service)).username == service
+
+
 def test_only_its_owner_may_read_what_was_written(env_file: Path) -> None:
     assert env_file.stat().st_mode & 0o077 == 0
 
@@ -95,6 +109,14 @@ def test_variables_are_those_of_the_settings_and_of_compose() -> None:
     named = set(re.findall(r"(?<![\w…])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b", GUIDE))
 
     assert named - known == set()
+
+
+def test_every_secret_has_a_way_to_be_replaced() -> None:
+    paper = (REPOSITORY / "docs" / "rotation.md").read_text("utf-8")
+    secret = {variable.name for variable in variables() if variable.secret}
+
+    assert "GATEWAY_SIGNING_KEY" in secret
+    assert {name for name in secret if name not in paper} == set()
 
 
 def test_metrics_are_those_the_code_measures() -> None:

@@ -1,6 +1,7 @@
 """What operators are asked for, and the check of the manifests itself. Their kinds have no schema at hand."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +87,34 @@ def test_every_process_is_scraped_on_the_port_that_is_not_for_the_public() -> No
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert chosen == set(of_kind(PRODUCTION, "Deployment"))
     assert [(end["port"], end["path"]) for end in monitor["spec"]["podMetricsEndpoints"]] == [("internal", "/metrics")]
+
+
+def test_processes_are_known_to_the_rules_by_the_same_names_as_elsewhere() -> None:
+    [endpoint] = of_kind(PRODUCTION, "PodMonitor")["entrain"]["spec"]["podMetricsEndpoints"]
+    together, gateway = endpoint["relabelings"]
+    labels = [name.removeprefix("__meta_kubernetes_pod_label_") for name in together["sourceLabels"]]
+    known = yaml.safe_load((REPOSITORY / "deploy/observability/prometheus.yml").read_text())["scrape_configs"]
+
+    named = set()
+    for name in of_kind(PRODUCTION, "Deployment"):
+        carried = {
+            re.sub(r"[./-]", "_", key): value for key, value in pods(PRODUCTION)[name]["metadata"]["labels"].items()
+        }
+        job = together["separator"].join(carried[label] for label in labels)
+        named.add(gateway["replacement"] if job == gateway["regex"] else job)
+
+    assert together["targetLabel"] == gateway["targetLabel"] == "job"
+    assert named == {config["job_name"] for config in known}
+
+
+def test_the_rules_are_the_operators_too() -> None:
+    groups = [group["name"] for group in only("PrometheusRule")["spec"]["groups"]]
+    files = [
+        yaml.safe_load((REPOSITORY / f"deploy/observability/{name}.yml").read_text())
+        for name in ("alerts", "slo_rules")
+    ]
+
+    assert groups == [group["name"] for file in files for group in file["groups"]]
 
 
 def test_a_backup_is_made_every_day_onto_a_volume_that_stays() -> None:

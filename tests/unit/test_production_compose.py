@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.docker_files import PRODUCTION_FILE, REPOSITORY, compose, configuration, demanded, read_variables
-from tests.unit.test_compose import NOT_FOR_COMPOSE, ONCE, PROCESSES, SETTINGS, reads
+from tests.unit.test_compose import NOT_FOR_COMPOSE, ONCE, OPERATIONS, PROCESSES, SETTINGS, reads
 
 STORES_JOBS = {"database-roles", "broker-definitions"}
 """What gives rights in the stores runs elsewhere: it needs passwords that the processes' machine need not know."""
@@ -29,7 +29,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_every_process_is_there_and_no_store(services: dict[str, Any]) -> None:
-    assert set(services) == PROCESSES | ONCE - STORES_JOBS
+    assert set(services) == PROCESSES | OPERATIONS | ONCE - STORES_JOBS
 
 
 @pytest.mark.parametrize("missing", sorted(demanded(PRODUCTION_FILE)))
@@ -61,6 +61,13 @@ def test_a_process_has_its_own_way_to_its_stores(process: str, services: dict[st
     assert all(name.startswith(f"{user}_") and value == f"given-{name.lower()}" for name, value in urls.items())
 
 
+def test_an_operator_is_given_what_every_service_is_given(services: dict[str, Any]) -> None:
+    given = services["operations"]["environment"]
+    for process in PROCESSES:
+        expected = {name: value for name, value in services[process]["environment"].items() if name != "HEALTH_URL"}
+        assert expected.items() <= given.items(), process
+
+
 def test_images_are_a_registrys_and_all_of_one_version(services: dict[str, Any]) -> None:
     for name, service in services.items():
         image = f"given-entrain_registry/entrain-{name.partition('-')[0]}:given-entrain_version"
@@ -78,7 +85,7 @@ def test_a_process_is_as_confined_as_with_stores_of_our_own(services: dict[str, 
 def test_the_apis_have_a_network_to_themselves(services: dict[str, Any]) -> None:
     among = {name for name, service in services.items() if "services" in service["networks"]}
 
-    assert among == {"gateway", "identity-api", "billing-api", "media-api"}
+    assert among == {"gateway", "identity-api", "billing-api", "media-api"} | OPERATIONS
     assert {name for name, service in services.items() if service.get("ports")} == {"gateway"}
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.docker_files import stages
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LISTS = sorted((REPOSITORY / "deploy" / "requirements").glob("*.txt"))
-IMAGES_OF_GUESTS = ["backup"]
+IMAGES_OF_GUESTS = ["backup", "operations"]
 SERVICES = sorted(folder.name for folder in (REPOSITORY / "services").glob("*/"))
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)( ;[^\\\n]*)?", re.MULTILINE)
 
@@ -67,3 +69,10 @@ def test_a_list_holds_no_tool_and_no_stand_in(path: Path) -> None:
 @pytest.mark.parametrize("path", [*LISTS, REPOSITORY / "requirements.lock"], ids=lambda path: path.stem)
 def test_a_list_names_no_host(path: Path) -> None:
     assert "://" not in path.read_text()
+
+
+def test_the_operators_image_holds_every_service_they_ask() -> None:
+    copied = {step.words[-1]: step.words[0] for step in stages()["operations-build"] if step.keyword == "COPY"}
+    sources = {name: f"services/{name}/{name}" for name in SERVICES}
+
+    assert {**sources, "common": "libs/common/common", "entrain": "deploy/operations/entrain"}.items() <= copied.items()

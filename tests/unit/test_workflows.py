@@ -1,6 +1,8 @@
 """What GitHub runs: pinned, with few rights, and made of commands and files that are there."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +80,23 @@ def test_the_check_is_the_one_that_everybody_runs() -> None:
     assert WORKFLOWS["images"]["jobs"]["build"]["needs"] == "check"
 
 
-def test_an_image_is_built_for_each_service_and_there_is_a_place_for_it() -> None:
+def test_every_image_that_is_deployed_is_built_and_there_is_a_place_for_it() -> None:
     build = WORKFLOWS["images"]["jobs"]["build"]
-    services = build["strategy"]["matrix"]["service"]
-    assert services == [path.stem for path in sorted((REPOSITORY / "services").glob("*/"), key=services_order)]
-    assert set(services) <= set(stages())
-    registries = stack("release", Repository="entrain/backend").of_type("AWS::ECR::Repository").values()
-    assert {one["RepositoryName"] for one in registries} == {f"entrain-{service}" for service in services}
+    images = set(build["strategy"]["matrix"]["image"])
+    assert images <= set(stages())
+    named = {f"entrain-{image}" for image in images}
+    release = stack("release", Repository="entrain/backend")
+    registries = release.of_type("AWS::ECR::Repository")
+    assert {one["RepositoryName"] for one in registries.values()} == named
+    for overlay in ("production", "staging"):
+        text = (REPOSITORY / f"deploy/kubernetes/overlays/{overlay}/kustomization.yaml").read_text()
+        wanted = {one["name"] for one in yaml.safe_load(text)["images"] if "newName" in one}
+        assert wanted <= named
+    [role] = release.of_type("AWS::IAM::Role").values()
+    statements = role["Policies"][0]["PolicyDocument"]["Statement"]
+    [push] = [one for one in statements if one.get("Sid") == "PushImages"]
+    assert push["Resource"] == [f"{name}.Arn" for name in registries]
     assert "--provenance mode=max" in commands(build)
-
-
-def services_order(path: Path) -> int:
-    return ("gateway", "identity", "billing", "media").index(path.name)
 
 
 def test_the_role_for_aws_is_taken_on_main_alone() -> None:
@@ -109,4 +116,26 @@ def test_tables_come_before_processes_and_what_does_not_answer_goes_back() -> No
     assert [name for name in names if name in order] == order
     [back] = [step for step in steps if step.get("name") == "back to those before"]
     assert back["if"].startswith("failure()")
-    assert "rollout undo" in back["run"]
+    [serve] = [step for step in steps if step.get("name") == "the processes"]
+    assert serve["run"].index("> before") < serve["run"].index("kubectl apply")
+
+
+def test_what_goes_back_is_what_was_there_before(tmp_path: Path) -> None:
+    """The step itself, with a kubectl that writes down what it is asked."""
+    [back] = [
+        step for step in WORKFLOWS["deploy"]["jobs"]["deploy"]["steps"] if step.get("name") == "back to those before"
+    ]
+    (tmp_path / "kubectl").write_text('#!/bin/sh\necho "$@" >> asked\n')
+    (tmp_path / "kubectl").chmod(0o700)
+    shell = ["bash", "-e", "-c", back["run"]]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    first = subprocess.run(shell, cwd=tmp_path, env=environment, check=False)
+    (tmp_path / "before").write_text("gateway 7\nmedia-api 12\n")
+    later = subprocess.run(shell, cwd=tmp_path, env=environment, check=False)
+
+    assert (first.returncode, later.returncode) == (1, 0)
+    assert (tmp_path / "asked").read_text().splitlines()[:2] == [
+        "rollout undo deployment/gateway --to-revision 7",
+        "rollout undo deployment/media-api --to-revision 12",
+    ]

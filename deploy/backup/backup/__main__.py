@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import errno
+import math
 import signal
 import sys
 from datetime import timedelta
@@ -19,6 +21,8 @@ from common.db.engine import LOST
 from common.progress import Progress
 
 WHOLE, NOT_WHOLE, REFUSED = 0, 1, 2
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What a full or failing disk says, without a file's name where it is said of a write."""
 EPILOG = """
 `create` reads BACKUP_DATABASE_URL: the direct address of a role that may read every schema. `restore` reads
 RESTORE_DATABASE_URL: the owner of an empty database; the passwords its roles get (IDENTITY_, BILLING_, MEDIA_ and
@@ -41,6 +45,11 @@ def main() -> int:
     except (ProgramFailed, BucketUnavailable) as error:
         print(f"backup: cut off: {error}", file=sys.stderr)
     except LOST as error:  # its words may quote a row
+        if isinstance(error, OSError) and (error.filename or error.errno in DISK):
+            print(
+                f"backup: cut off: {error.strerror}: {error.filename or 'the folder of the backups'}", file=sys.stderr
+            )
+            return NOT_WHOLE
         code = f" {error.sqlstate}" if isinstance(error, asyncpg.PostgresError) else ""
         reason = f"{type(error).__name__}{code}"
         print(f"backup: cut off: {reason}; does the database answer, and may the role read it?", file=sys.stderr)
@@ -113,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("place", type=Path, nargs="?", default=Path("backups"), metavar="FOLDER",
                         help="each backup gets a folder there, named by its time (default: %(default)s)")  # fmt: skip
     making.add_argument("--keep", type=_count, metavar="N", help="then remove all but the N newest")
-    making.add_argument("--every", type=float, metavar="HOURS", help="go on: a new one when the newest is that old")
+    making.add_argument("--every", type=_hours, metavar="HOURS", help="go on: a new one when the newest is that old")
     text = "restore a backup into an empty database and compare every table with what was backed up"
     back = commands.add_parser("restore", help=text, description=text)
     back.add_argument("--without-objects", action="store_true", help="do not look whether the audio is in the bucket")
@@ -129,6 +138,13 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("keep at least 1")
     return number
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < math.inf:
+        raise argparse.ArgumentTypeError("hours are above 0")
+    return hours
 
 
 if __name__ == "__main__":

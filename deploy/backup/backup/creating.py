@@ -31,6 +31,8 @@ _NAME = "%Y-%m-%dT%H-%M-%SZ"
 _UNFINISHED = ".unfinished-"
 _LOCK = ".lock"
 LOOK_SECONDS = 1.0
+LOCKED_MINUTES = 10
+"""How long a table may be held by somebody who alters it: a backup that waits for ever is none, and nobody knows."""
 
 
 class CannotBackUp(Exception):
@@ -137,8 +139,9 @@ async def _dump(client: PostgresClient, url: str, snapshot: str, schema: str, fi
         watching = asyncio.create_task(_watch(file, told))
         try:
             await client.run(
-                "pg_dump", url, "--format=custom", f"--schema={schema}", f"--snapshot={snapshot}", f"--file={file}"
-            )
+                "pg_dump", url, "--format=custom", f"--schema={schema}", f"--snapshot={snapshot}", f"--file={file}",
+                f"--lock-wait-timeout={LOCKED_MINUTES}min",
+            )  # fmt: skip
         finally:
             watching.cancel()
         told(file.stat().st_size, 0)

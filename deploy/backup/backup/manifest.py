@@ -80,7 +80,7 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """Raises NotABackup when there is no manifest, or one of a kind this tool does not know."""
+    """Raises NotABackup when there is no manifest, or one that this tool has not written."""
     try:
         told = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
@@ -89,7 +89,10 @@ def read(folder: Path) -> Manifest:
         raise NotABackup(f"{folder / MANIFEST} cannot be read: {type(error).__name__}") from None
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise NotABackup(f"{folder / MANIFEST} is of another format than {FORMAT}: use the tool that made it")
-    return _manifest(told)
+    try:
+        return _manifest(told)
+    except (AttributeError, KeyError, TypeError):
+        raise NotABackup(f"{folder / MANIFEST} is not as this tool writes it: take another backup") from None
 
 
 def _manifest(told: dict[str, Any]) -> Manifest:

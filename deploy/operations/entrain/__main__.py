@@ -5,15 +5,27 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from dotenv import dotenv_values
 
 from common.observability import configure_logging
-from entrain.commands import EXIT_USAGE, add_commands, run_command
+from entrain.commands import add_commands, run_command
+
+EXIT_USAGE = 64
+"""sysexits' EX_USAGE: the doctor's 2 says that something failed."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose complaints are not taken for a finding."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {message}\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(
+    root: argparse.ArgumentParser = Parser(
         prog="python -m entrain",
         description="Asks a deployment how it is. Reads the variables that the services read; .env.example lists them.",
         epilog="beside `make run`: python -m entrain --env .data/run.env doctor",

@@ -12,13 +12,12 @@ from common.messaging.parking import add_parked
 from common.messaging.rabbit_consumption import REACHING_FAILED as BROKER_FAILED
 from entrain import jobs, outboxes, parked, report, users
 from entrain.checks import CHECKS
+from entrain.checks.health import PROCESSES
 from entrain.deployment import Deployment, NotConfigured, read_deployment
-from entrain.examination import Patience, chosen, examine
-from entrain.findings import said
+from entrain.examination import Patience, chosen, examine, unknown
+from entrain.findings import Check, said
 from entrain.telling import tell
 
-EXIT_USAGE = 64
-"""sysexits' EX_USAGE; 2 says that something failed."""
 MOST_SHOWN = 20
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -41,7 +40,7 @@ def add_commands(commands: Subparsers) -> None:
 
 
 async def run_command(arguments: argparse.Namespace) -> int:
-    """The exit code; problems go to standard error with what to do."""
+    """The exit code: 1 when it could not be done; problems go to standard error with what to do."""
     deployment = read_deployment()
     run: Run = arguments.run
     try:
@@ -80,16 +79,11 @@ def _add_doctor(commands: Subparsers) -> None:
 
 
 async def _doctor(deployment: Deployment, arguments: argparse.Namespace) -> int:
-    checks = chosen(CHECKS, arguments.only, arguments.skip, write=arguments.write)
     if arguments.list:
         print("\n".join(check.name for check in CHECKS))
         return report.HEALTHY
-    pairs = [entry.partition("=") for entry in arguments.health]
-    if any(not url for _, _, url in pairs):
-        arguments.complain("--health takes PROCESS=URL: --health media-worker=http://10.0.0.7:8803")
-    if not checks:
-        arguments.complain("there is no such check: --list names them")
-    deployment = read_deployment({process: url.rstrip("/") for process, _, url in pairs})
+    checks = _checks(arguments)
+    deployment = read_deployment(_addresses(arguments))
     started = time.monotonic()
     print(f"{len(checks)} checks …", file=sys.stderr)
     findings = await examine(deployment, checks, Patience(arguments.each, arguments.within), _progress)
@@ -98,6 +92,24 @@ async def _doctor(deployment: Deployment, arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(report.lines(findings, time.monotonic() - started)))
     return report.exit_code(findings)
+
+
+def _checks(arguments: argparse.Namespace) -> list[Check]:
+    """Those asked for; ends the process when a name is of none, since what is not looked at is not well."""
+    if strange := unknown(CHECKS, [*arguments.only, *arguments.skip]):
+        arguments.complain(f"there is no check {', '.join(strange)}: --list names them")
+    checks = chosen(CHECKS, arguments.only, arguments.skip, write=arguments.write)
+    if not checks:
+        arguments.complain("no check is left: one that writes needs --write, and --skip outdoes --only")
+    return checks
+
+
+def _addresses(arguments: argparse.Namespace) -> dict[str, str]:
+    """Where health is asked for, by process; ends the process when that cannot be understood."""
+    pairs = [entry.partition("=") for entry in arguments.health]
+    if any(process not in PROCESSES or not url for process, _, url in pairs):
+        arguments.complain(f"--health takes PROCESS=URL, PROCESS one of {', '.join(PROCESSES)}")
+    return {process: url.rstrip("/") for process, _, url in pairs}
 
 
 def _progress(line: str) -> None:

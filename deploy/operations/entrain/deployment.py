@@ -146,6 +146,13 @@ def is_nearby(url: str) -> bool:
     return (urlsplit(url).hostname or "") in LOOPBACK
 
 
+def is_inside(url: str) -> bool:
+    """Whether the way there stays within this machine, or within a network that knows names without a dot: compose's, a
+    namespace's."""
+    host = urlsplit(url).hostname or ""
+    return is_nearby(url) or (host != "" and "." not in host and ":" not in host)
+
+
 def _secrets_in(value: Any) -> Iterator[str]:
     if isinstance(value, tuple):
         for one in value:

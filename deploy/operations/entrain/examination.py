@@ -78,5 +78,11 @@ def chosen(checks: Iterable[Check], only: Sequence[str], without: Sequence[str],
     ]
 
 
+def unknown(checks: Iterable[Check], names: Iterable[str]) -> list[str]:
+    """The names that are of no check and no group."""
+    known = [check.name for check in checks]
+    return [name for name in names if not any(_is_in(each, name) for each in known)]
+
+
 def _is_in(name: str, group: str) -> bool:
     return name == group or name.startswith(f"{group}.")

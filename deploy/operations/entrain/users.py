@@ -19,8 +19,11 @@ from media.quota import limits_of
 
 MOST = 10
 """Of each list, the newest."""
+NEWEST = 100_000
+"""Events of each service that are looked through: most name their user in their body alone, where no index leads."""
 _EVENTS = """
-    SELECT type, created_at, published_at FROM {schema}.outbox
+    SELECT type, created_at, published_at
+    FROM (SELECT * FROM {schema}.outbox ORDER BY id DESC LIMIT :newest) AS told
     WHERE subject = :user_id OR body::json #>> '{{data,userId}}' = :user_id ORDER BY id DESC LIMIT :most
 """
 
@@ -117,6 +120,6 @@ async def _use(deployment: Deployment, uow: UnitOfWork, user_id: str) -> dict[st
 
 async def _events(uow: UnitOfWork, schema: str, user_id: str) -> list[dict[str, Any]]:
     """What was told of the user lately; an outbox keeps a week."""
-    asked = {"user_id": user_id, "most": MOST}
+    asked = {"user_id": user_id, "most": MOST, "newest": NEWEST}
     rows = await uow.session.execute(text(_EVENTS.format(schema=schema)), asked)
     return [{"type": row.type, "createdAt": row.created_at, "publishedAt": row.published_at} for row in rows]

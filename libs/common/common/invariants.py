@@ -25,7 +25,11 @@ _BOUNDED = text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :milliseconds, true)"
 )
 VIOLATIONS = Gauge("invariant_violations", f"Findings of the last look, {MOST_FINDINGS} at most", ["service", "name"])
-LAST_RUN = Gauge("invariant_last_run_timestamp_seconds", "When it was last looked at to the end", ["service", "name"])
+LAST_RUN = Gauge(
+    "invariant_last_run_timestamp_seconds",
+    "When it was last looked at to the end; before that, when the process began to look",
+    ["service", "name"],
+)
 log = logger("invariants")
 
 
@@ -83,6 +87,8 @@ class Invariants:
         self.all = tuple(invariants)
 
     async def run(self) -> None:
+        for invariant in self.all:  # one that can never be looked at shows by its age too
+            LAST_RUN.labels(self._service, invariant.name).set(time.time())
         while True:
             for invariant in self.all:
                 await self._look_or_report(invariant)

@@ -13,11 +13,12 @@ TAKEN_NOTICE = timedelta(minutes=2)
 _UNPAID = """
     SELECT customer.user_id FROM billing.customer
     WHERE plan = 'pro' AND NOT EXISTS (
-        SELECT FROM billing.snapshot AS kept
+        SELECT FROM (
+            SELECT customer.user_id AS app_user_id UNION ALL
+            SELECT anonymous_id FROM billing.alias WHERE alias.user_id = customer.user_id AND claimed_at IS NOT NULL
+        ) AS known JOIN billing.snapshot AS kept USING (app_user_id)
         CROSS JOIN LATERAL jsonb_each(kept.document::jsonb #> '{subscriber,entitlements}') AS held (name, facts)
         WHERE held.name = ANY (CAST(:pro AS text[]))
-        AND (kept.app_user_id = customer.user_id OR kept.app_user_id IN (
-            SELECT anonymous_id FROM billing.alias WHERE alias.user_id = customer.user_id AND claimed_at IS NOT NULL))
         AND (facts ->> 'expires_date' IS NULL
             OR (facts ->> 'expires_date')::timestamptz > CAST(:since AS timestamptz)
             OR (facts ->> 'grace_period_expires_date')::timestamptz > CAST(:since AS timestamptz))
@@ -27,6 +28,7 @@ _UNPAID = """
         AND access_until > CAST(:since AS timestamptz)
     )
 """
+"""Snapshots are found by their keys: one condition on both ways to them would compare everybody with everybody."""
 _UNPLANNED = """
     SELECT customer.user_id FROM billing.customer LEFT JOIN billing.refresh USING (user_id)
     WHERE plan = 'pro' AND (due_at IS NULL OR due_at > CAST(:now AS timestamptz) + interval '25 hours')

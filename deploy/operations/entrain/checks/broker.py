@@ -20,7 +20,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from billing import consumers as billing_queues
 from common.messaging.bus import UNROUTED
 from common.messaging.rabbit import PARKED, quorum
-from entrain.deployment import CLASSES, Deployment, is_nearby
+from entrain.deployment import CLASSES, Deployment, is_inside
 from entrain.findings import Check, Outcome, fail, ok, said, skip, warn
 from identity import consumers as identity_queues
 from media import consumers as media_queues
@@ -62,7 +62,7 @@ async def _reachable(service: str, deployment: Deployment) -> Outcome:
     except LOST as error:
         return _refused(error)
     seen = f"{_text(properties, 'product')} {_text(properties, 'version')}"
-    if not is_nearby(url) and not url.startswith("amqps:"):
+    if not is_inside(url) and not url.startswith("amqps:"):
         return warn(f"{seen}, not encrypted", "use amqps:// and port 5671")
     return ok(seen)
 

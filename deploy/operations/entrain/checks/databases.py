@@ -9,7 +9,7 @@ import asyncpg
 
 from common.db.engine import LOST, plain_url
 from common.db.migrations import newest_revision, revisions
-from entrain.deployment import OWNERS, Deployment, is_nearby
+from entrain.deployment import OWNERS, Deployment, is_inside
 from entrain.findings import Check, Outcome, fail, ok, said, warn
 
 OLDEST = 15
@@ -53,7 +53,7 @@ async def _reachable(service: str, deployment: Deployment) -> Outcome:
     if server["major"] < OLDEST:
         return fail(f"PostgreSQL {server['version']}", f"PostgreSQL {OLDEST} or newer is needed: upgrade the server")
     seen = f"PostgreSQL {server['version']} as {server['role']}"
-    if not server["encrypted"] and not is_nearby(settings.direct_url):
+    if not server["encrypted"] and not is_inside(settings.direct_url):
         return warn(f"{seen}, not encrypted", "append ?sslmode=verify-full (or require) to the database's address")
     return ok(f"{seen}{', encrypted' if server['encrypted'] else ''}")
 

@@ -8,7 +8,10 @@ from entrain.deployment import Deployment
 from entrain.findings import Check, Outcome, fail, ok, said, warn
 from entrain.outside import FAILED, ask
 
-_READ_LAST = "SELECT app_user_id FROM billing.snapshot ORDER BY read_at DESC LIMIT 1"
+_CHANGED_LAST = """
+    SELECT app_user_id FROM billing.change JOIN billing.snapshot ON app_user_id = user_id ORDER BY id DESC LIMIT 1
+"""
+"""Somebody who was read, and is likely to be there still. By the key of changes: none leads to readings."""
 NO_ID = "x" * 1500
 """Longer than any id RevenueCat takes: asking for it answers whether the key is good and makes nobody a customer."""
 
@@ -18,7 +21,7 @@ async def _key(deployment: Deployment) -> Outcome:
     settings = deployment.billing
     try:
         async with session(settings.direct_url) as opened:
-            known = await opened.fetchval(_READ_LAST)
+            known = await opened.fetchval(_CHANGED_LAST)
     except LOST:
         known = None  # the database's own checks tell
     url = f"{settings.revenuecat_api_url}/v1/subscribers/{quote(known or NO_ID, safe='')}"

@@ -10,15 +10,15 @@ from uuid import uuid4
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from entrain.deployment import Deployment, is_nearby
+from entrain.deployment import Deployment, is_inside, is_nearby
 from entrain.findings import Check, Outcome, fail, ok, said, skip, warn
 from entrain.outside import FAILED, ask
-from media.object_keys import BEDS
+from media.object_keys import BEDS, LINES
 from media.settings import MediaSettings
 from media.storage import client_options
 
-DOCTORS = "doctor/"
-"""Under which the round trip writes."""
+DOCTORS = f"{LINES}doctor/"
+"""Under which the round trip writes: where media itself may write and remove, and nowhere else (deploy/aws)."""
 REFUSED = (BotoCoreError, ClientError, OSError, TimeoutError)
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _NOT_TOLD = ("NotImplemented", "AccessDenied", "MethodNotAllowed")
@@ -67,7 +67,7 @@ async def _reachable(deployment: Deployment) -> Outcome:
         return _refused(settings.aws_s3_bucket_name, error)
     except REFUSED as error:
         return fail(f"{where} cannot be reached: {said(error)}", "check AWS_ENDPOINT_URL_S3 and AWS_REGION")
-    if settings.aws_endpoint_url_s3 and not where.startswith("https:") and not is_nearby(where):
+    if settings.aws_endpoint_url_s3 and not where.startswith("https:") and not is_inside(where):
         return warn(f"{settings.aws_s3_bucket_name} at {where}, not encrypted", "use an https address")
     return ok(f"{settings.aws_s3_bucket_name} at {where}")
 
@@ -146,7 +146,8 @@ async def _round_trip(deployment: Deployment) -> Outcome:
             version = {"VersionId": written["VersionId"]} if written.get("VersionId") else {}
             await s3.delete_object(Bucket=bucket, Key=key, **version)
     except REFUSED as error:
-        return fail(said(error), "give the service's role s3:PutObject, s3:GetObject and s3:DeleteObject on the bucket")
+        rights = "s3:PutObject, s3:GetObject, s3:DeleteObject and s3:DeleteObjectVersion"
+        return fail(said(error), f"give the service's role {rights} under {LINES}, as deploy/aws/audio.yaml does")
     if not same:
         return fail("what was read is not what was written", "something between changes bodies: look for a proxy")
     return ok(f"wrote, read and deleted an object under {DOCTORS}")

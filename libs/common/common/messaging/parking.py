@@ -7,6 +7,9 @@ from typing import TypeAlias
 
 from common.messaging.bus import ParkedMessages
 
+MOST_SHOWN = 100
+"""Of each queue."""
+MOST_SEARCHED = 10_000
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -46,8 +49,9 @@ async def manage_parked(parked: ParkedMessages, queues: Sequence[str], arguments
 
 async def _show(parked: ParkedMessages, queues: Sequence[str], arguments: argparse.Namespace) -> int:
     found = 0
+    counts = await parked.queues()
     for queue in queues:
-        for message in await parked.list(queue):
+        for message in await parked.list(queue, MOST_SEARCHED if arguments.ids else MOST_SHOWN):
             if arguments.ids and message.id not in arguments.ids:
                 continue
             found += 1
@@ -55,5 +59,6 @@ async def _show(parked: ParkedMessages, queues: Sequence[str], arguments: argpar
             print(f"    {message.reason}")
             if arguments.action == "show":
                 print(f"    {message.body}")
-    print(f"{found} parked")
+    there = sum(counts.get(queue, 0) for queue in queues)
+    print(f"{there} parked" if arguments.ids or found >= there else f"{there} parked, {found} of them shown")
     return 1 if arguments.ids and not found else 0
