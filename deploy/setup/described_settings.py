@@ -19,7 +19,7 @@ OTHERS = {
     "LEGACY_DATABASE_URL": "`python -m migration`: the database of the archive. Without it DATABASE_URL is taken",
     "BACKUP_DATABASE_URL": "`python -m backup create`: the database, as a role that may read every schema",
     "RESTORE_DATABASE_URL": "`python -m backup restore`: an empty database, as its owner",
-    "RABBITMQ_API_URL": "`deploy/rabbitmq/apply_definitions.py`: the broker's management API",
+    "RABBITMQ_API_URL": "`deploy/rabbitmq/apply_definitions.py`, and the doctor: the broker's management API",
     "RABBITMQ_API_USER": "the same: its administrator",
     "RABBITMQ_API_PASSWORD": "the same: the administrator's password",
     "RABBITMQ_VHOST": "the same: the virtual host, where it is not `/`",

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
@@ -31,6 +32,7 @@ from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from entrain.__main__ import parser
 from entrain.checks import CHECKS
+from entrain.checks.policies import DEFINITIONS
 from entrain.commands import run_command
 from entrain.deployment import read_deployment
 from entrain.examination import Patience, chosen, examine
@@ -55,7 +57,10 @@ async def deployment(
     bucket, vhost = buckets.take(), f"test-{secrets.token_hex(6)}"
     url = await rabbitmq.create_vhost(vhost)
     folder = tmp_path_factory.mktemp("deployment")
+    for policy in json.loads(DEFINITIONS.read_text())["policies"]:
+        await rabbitmq.api("PUT", f"policies/{vhost}/{policy['name']}", {**policy, "vhost": vhost})
     async with Deployment(folder, postgres, object_store, bucket, url) as started:
+        started.environment.update(rabbitmq.administrator)  # for the doctor alone
         await started.seed()
         yield started
     await rabbitmq.delete_vhost(vhost)
@@ -133,6 +138,7 @@ WRONG_KEY = private_pem(new_rsa_key())
         ("public.tls", {"PUBLIC_URL": "http://api.example.com"}, "TLS"),
         ("database.media", {"MEDIA_DATABASE_URL": "wrong password"}, "MEDIA_DATABASE_URL"),
         ("broker.media", {"RABBITMQ_URL": "wrong password"}, "RABBITMQ_URL"),
+        ("broker.policies", {"RABBITMQ_API_PASSWORD": "WrongPassword"}, "administrator"),
         ("storage.bucket", {"AWS_SECRET_ACCESS_KEY": "wrong" * 8}, "AWS_SECRET_ACCESS_KEY"),
         ("storage.bucket", {"AWS_S3_BUCKET_NAME": "no-such-bucket"}, "no bucket"),
         ("delivery.signature", {"CLOUDFRONT_PRIVATE_KEY": WRONG_KEY}, "403 with our signature"),
@@ -143,7 +149,8 @@ WRONG_KEY = private_pem(new_rsa_key())
     ],
     ids=[
         *("gateway-settings", "media-settings", "no-broker", "media-address", "public-address", "no-tls"),
-        *("database-password", "broker-password", "s3-key", "bucket", "cdn-key", "clerk-key", "revenuecat-key"),
+        *("database-password", "broker-password", "broker-administrator", "s3-key", "bucket"),
+        *("cdn-key", "clerk-key", "revenuecat-key"),
         *("revenuecat-webhook-secret", "clerk-webhook-secret"),
     ],
 )
@@ -250,6 +257,24 @@ async def test_a_parked_message_is_found_shown_and_dropped(
     assert await operator(deployment, capsys, "parked", "replay", *named) == (0, "1 put back into media.entitlements\n")
     await dropped(deployment, capsys)
     assert {outcome.verdict for outcome in (await looked_at(deployment, "parked")).values()} == {"ok"}
+
+
+async def test_a_policy_that_was_taken_away_is_found(deployment: Deployment, rabbitmq: PrivateRabbitMQ) -> None:
+    vhost = urlsplit(deployment.environment["RABBITMQ_URL"]).path[1:]
+    path = f"policies/{vhost}/waiting"
+    kept = await rabbitmq.api("GET", path)
+    await rabbitmq.api("DELETE", path)
+
+    async def said() -> str:
+        found = (await looked_at(deployment, "broker.policies"))["broker.policies"]
+        return f"{found.seen} → {found.advice}"
+
+    async def missed() -> bool:  # the management API tells of queues as they were some seconds ago
+        return "media.users.retry has no policy, not waiting as defined" in await said()
+
+    await until(missed)
+    assert "apply_definitions.py" in await said()
+    await rabbitmq.api("PUT", path, kept)
 
 
 async def dropped(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,15 +40,25 @@ class NotConfigured(Exception):
 
 
 @dataclass(frozen=True)
+class BrokerApi:
+    """The broker's management API, and an administrator's name and password there."""
+
+    url: str
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
 class Deployment:
     """``settings`` of each service that has a valid set; ``faults`` of the others, a line each.
 
-    ``health`` are addresses given by hand, by the process's name.
+    ``health`` are addresses given by hand, by the process's name; ``broker_api`` is there for whoever administers.
     """
 
     settings: Mapping[str, Settings]
     faults: Mapping[str, list[str]]
     health: Mapping[str, str] = field(default_factory=dict)
+    broker_api: BrokerApi | None = None
 
     @property
     def gateway(self) -> GatewaySettings:
@@ -112,6 +122,8 @@ class Deployment:
         for settings in self.settings.values():
             for value in dict(settings).values():
                 found.update(_secrets_in(value))
+        if self.broker_api:
+            found.add(self.broker_api.password)
         return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def without_secrets(self, text: str) -> str:
@@ -138,7 +150,13 @@ def read_deployment(health: Mapping[str, str] | None = None) -> Deployment:
             settings[service] = read(_env_file=env_file)
         except ValidationError as error:
             faults[service] = explain(error, kind.model_fields)
-    return Deployment(settings, faults, health or {})
+    return Deployment(settings, faults, health or {}, _broker_api())
+
+
+def _broker_api() -> BrokerApi | None:
+    """From the variables that deploy/rabbitmq/apply_definitions.py reads; no service has them."""
+    url, user, password = (os.environ.get(f"RABBITMQ_API_{name}", "") for name in ("URL", "USER", "PASSWORD"))
+    return BrokerApi(url.rstrip("/"), user, password) if url else None
 
 
 def is_nearby(url: str) -> bool:
