@@ -12,7 +12,7 @@ from typing import Any, get_args
 from common.progress import Progress
 from media import curation
 from media.schemas import ListeningEventRequest
-from migration.first_look import looks_clean
+from migration.first_look import look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.source import PresentTable, Source, quoted
@@ -72,8 +72,10 @@ class Findings:
     """What ``judge`` found, kept beside the snapshot."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
         self._sql = source.connection
+        self.plain: dict[str, frozenset[str]] = {}
+        """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows; and
+        the columns in whose texts COPY writes characters in another way."""
 
     def where_clean(self, table: PresentTable) -> str:
         """The condition, on a row `t`, that nothing is wrong with it."""
@@ -110,23 +112,27 @@ def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Fi
     """Looks at every value of every known table. ``deleted``: ids of users whose accounts were deleted since."""
     source.connection.execute(_MAKE)
     source.connection.execute(_MAKE_GONE)
+    findings = Findings(source)
     if "User" in source.tables:
         note = "INSERT OR IGNORE INTO temp.finding SELECT 'User', rowid, ?, 'id' FROM User WHERE id = ?"
         source.connection.executemany(note, [(DELETED, one) for one in deleted])
     with progress.step("looking at every value") as told:
         total, done = sum(table.rows for table in source.in_order), 0
         for table in source.in_order:
-            for rows_seen in _look_at_values(source, table):
+            for rows_seen in _look_at_values(source, table, findings):
                 done += rows_seen
                 told(done, total)
             _look_among_rows(source, table)
         _follow_deleted_uses(source)
-    return Findings(source)
+    return findings
 
 
-def _look_at_values(source: Source, table: PresentTable) -> Iterator[int]:
+def _look_at_values(source: Source, table: PresentTable, findings: Findings) -> Iterator[int]:
     try:
-        if looks_clean(source, table):
+        escaped = look(source, table)
+        if escaped is not None:
+            if source.utf8 and not table.extra and "real" not in {column.kind for column in table.legacy.columns}:
+                findings.plain[table.name] = escaped
             yield table.rows
             return
         yield from _values(source, table)

@@ -36,7 +36,7 @@ def quarantined(source: Source, findings: Findings, table: PresentTable) -> Iter
             reasons = findings.within(table, rows.rowids[0], rows.rowids[-1])
             yield [
                 Quarantined(reasons[rowid], canonical(dict(zip(names, values, strict=True))))
-                for rowid, values in zip(rows.rowids, rows.exact, strict=True)
+                for rowid, *values in zip(rows.rowids, *map(rows.columns.__getitem__, names), strict=True)
             ]
 
 

@@ -63,8 +63,9 @@ class Rows:
 
     @cached_property
     def exact(self) -> list[tuple[Any, ...]]:
-        """Each row as it is digested: the known columns this file has, then those nobody knows."""
-        return list(zip(*(self.columns[name] for name in (*self.table.columns, *self.table.extra)), strict=True))
+        """Each row as it is digested: the known columns this file has, then those nobody knows, which hold anything."""
+        known = [self.columns[name] for name in self.table.columns]
+        return list(zip(*known, *(map(canonical, self.columns[name]) for name in self.table.extra), strict=True))
 
     def instants(self, name: str) -> Sequence[datetime | None]:
         """The column's dates, read once however many ask."""
@@ -95,6 +96,11 @@ class Source:
     def in_order(self) -> list[PresentTable]:
         """Parents before those that refer to them."""
         return [self.tables[table.name] for table in TABLES if table.name in self.tables]
+
+    @property
+    def utf8(self) -> bool:
+        """Whether the file keeps its texts in the same bytes as PostgreSQL takes them."""
+        return bool(self.connection.execute("PRAGMA encoding").fetchone()[0] == "UTF-8")
 
     @property
     def missing(self) -> list[str]:

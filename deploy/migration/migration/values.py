@@ -7,6 +7,7 @@ of them are clean and Python's built-ins do that quickly; single values only whe
 import base64
 import json
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,6 +18,7 @@ from migration.legacy_tables import Kind, LegacyColumn
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 _WRITTEN_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
@@ -28,6 +30,9 @@ _TYPES: dict[Kind, frozenset[type]] = {
     "instant": frozenset({int}),
 }
 _INFINITE = (float("inf"), float("-inf"))
+ESCAPES = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+"""The characters that COPY writes in another way, the backslash before those that are written with one."""
+_ESCAPES = str.maketrans(ESCAPES)
 
 
 class BrokenText(bytes):
@@ -156,11 +161,12 @@ class Digest:
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            self.add_text(_listed(rows), len(rows))
+            self.add_lines(copy_lines(rows))
 
-    def add_text(self, text: bytes, rows: int) -> None:
-        self._hash.update(text)
-        self.rows += rows
+    def add_lines(self, lines: bytes) -> None:
+        """Rows that are written down already, or any piece of them."""
+        self._hash.update(lines)
+        self.rows += lines.count(b"\n")
 
     def hex(self) -> str:
         return self._hash.hexdigest()
@@ -169,9 +175,9 @@ class Digest:
 def digest_both(one: Digest, rows: Sequence[tuple[Any, ...]], other: Digest, others: Sequence[tuple[Any, ...]]) -> None:
     """Adds to either digest its own rows. Rows that are the same down to the types are written down once for both."""
     if rows and _same(rows, others):
-        text = _listed(rows)
-        one.add_text(text, len(rows))
-        other.add_text(text, len(others))
+        lines = copy_lines(rows)
+        one.add_lines(lines)
+        other.add_lines(lines)
     else:
         one.add(rows)
         other.add(others)
@@ -185,5 +191,18 @@ def _same(rows: Sequence[tuple[Any, ...]], others: Sequence[tuple[Any, ...]]) ->
     return kinds == other_kinds and float not in kinds and bool not in kinds
 
 
-def _listed(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    return canonical(rows)[1:-1].encode() + b","
+def copy_lines(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """A line for each row, as COPY would write it: see ``lines``. No two values of one column are written alike."""
+    return "".join(["\t".join(map(_field, row)) + "\n" for row in rows]).encode()
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if type(value) is str:
+        return value.translate(_ESCAPES)
+    if type(value) is float:  # to the last bit
+        return struct.pack(">d", value).hex()
+    if type(value) is datetime:
+        return str((value - EPOCH) // _MICROSECOND)
+    return str(int(value))
