@@ -373,7 +373,7 @@ async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, fil
     assert ended.returncode == 0, ended.stderr
     shown = certificate(report)
     assert shown["source"]["unknownColumns"] == {"User": ["nickname"]}
-    assert shown["unknownTables"]["Feedback"] == {"rows": 2, "kept": 2}
+    assert shown["unknownTables"]["Feedback"] == {"rows": 2, "kept": 2, "ofDeletedAccounts": 0}
     kept = await target.rows("SELECT row_json FROM legacy.other_row WHERE table_name = 'Feedback'")
     assert [json.loads(row["row_json"])["score"] for row in kept] == [{"$blob": "/w=="}] * 2
     raw = json.loads(await target.value('SELECT _raw FROM legacy."User"'))
@@ -539,6 +539,32 @@ async def test_an_account_that_is_deleted_later_leaves_the_archive_too(
         left = await target.value(f'SELECT count(*) FROM legacy."{table}"')
         assert 0 < left == len(source_rows(file, table)) - removed.get(table, 0), table
     assert (await target.run("verify", file)).returncode == 0
+
+
+async def test_rows_of_unknown_tables_that_name_an_erased_user_are_forgotten_and_accounted_for(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    insert(file, "User", id="user_g\u00f6ne")
+    insert(file, "Session", id="their session", ownerUserId="user_g\u00f6ne")
+    execute(file, 'CREATE TABLE "Feedback" (who TEXT, more TEXT)')
+    naming = (("user_g\u00f6ne", None), ("x", '{"user": "user_g\u00f6ne"}'), ("x", '["their session"]'))
+    for row in (*naming, ("user_g\u00f6ne2", '{"user": "nobody"}')):
+        execute(file, "INSERT INTO Feedback VALUES (?, ?)", row)
+    assert (await target.run("run", file)).returncode == 0
+    assert await target.value("SELECT count(*) FROM legacy.other_row WHERE table_name = 'Feedback'") == 4
+    await target.execute("INSERT INTO identity.tombstone VALUES ('user_g\u00f6ne', now())")
+
+    assert (await target.run("forget")).returncode == 0
+
+    for command in ("verify", "run"):  # neither misses them nor brings them back
+        ended = await target.run(command, file, "--report", report)
+        assert ended.returncode == 0, ended.stderr
+        shown = certificate(report)["unknownTables"]["Feedback"]
+        assert shown == {"rows": 4, "kept": 1, "ofDeletedAccounts": 3}, command
+    assert await target.value("SELECT count(*) FROM legacy.other_row WHERE table_name = 'Feedback'") == 1
+    await target.execute("DELETE FROM legacy.other_row WHERE table_name = 'Feedback'")
+    assert (await target.run("verify", file)).returncode == 1, "the one that names nobody is still missed"
 
 
 class Meanwhile(Progress):

@@ -5,8 +5,9 @@ there. Parents are judged before those that refer to them, so that what belongs 
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, get_args
 
 from common.progress import Progress
@@ -16,7 +17,7 @@ from migration.first_look import look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.source import PresentTable, Source, quoted
-from migration.values import faults
+from migration.values import faults, namings
 
 DELETED = "account that was deleted"
 """Rows of somebody who asked to be forgotten are counted and go nowhere, the quarantine not excepted."""
@@ -73,9 +74,12 @@ class Findings:
 
     def __init__(self, source: Source) -> None:
         self._sql = source.connection
+        self._has_sessions = "Session" in source.tables
         self.plain: dict[str, frozenset[str]] = {}
         """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows; and
         the columns in whose texts COPY writes characters in another way."""
+        self.naming_deleted: tuple[str, ...] = ()
+        """What the canonical text of a row contains that names somebody whose account was deleted."""
 
     def where_clean(self, table: PresentTable) -> str:
         """The condition, on a row `t`, that nothing is wrong with it."""
@@ -89,6 +93,10 @@ class Findings:
         query = "SELECT count(*) FROM temp.finding WHERE tbl = ? AND reason = ?"
         (count,) = self._sql.execute(query, (table.name, DELETED)).fetchone()
         return int(count)
+
+    def deleted_sessions(self) -> list[str]:
+        query = "SELECT s.id FROM temp.finding f JOIN Session s ON s.rowid = f.rid WHERE f.tbl = ? AND f.reason = ?"
+        return [row[0] for row in self._sql.execute(query, ("Session", DELETED))] if self._has_sessions else []
 
     def count(self, table: PresentTable) -> int:
         (count,) = self._sql.execute("SELECT count(*) FROM temp.finding WHERE tbl = ?", (table.name,)).fetchone()
@@ -108,8 +116,11 @@ class Findings:
         return [Finding(*row) for row in self._sql.execute(query, (most,))]
 
 
-def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Findings:
-    """Looks at every value of every known table. ``deleted``: ids of users whose accounts were deleted since."""
+def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gone: Collection[str] = ()) -> Findings:
+    """Looks at every value of every known table.
+
+    ``deleted``: ids of users whose accounts were deleted since. ``gone``: all accounts that were deleted.
+    """
     source.connection.execute(_MAKE)
     source.connection.execute(_MAKE_GONE)
     findings = Findings(source)
@@ -122,8 +133,13 @@ def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Fi
             for rows_seen in _look_at_values(source, table, findings):
                 done += rows_seen
                 told(done, total)
+            if deleted:
+                _look_for_deleted(source, table)
             _look_among_rows(source, table)
-        _follow_deleted_uses(source)
+        if deleted:
+            _follow_deleted_uses(source)
+    ids = {*deleted, *gone, *findings.deleted_sessions()} - {""}
+    findings.naming_deleted = tuple(chain.from_iterable(map(namings, ids)))
     return findings
 
 
@@ -156,7 +172,6 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     legacy, name = table.legacy, quoted(table.name)
     key = quoted(legacy.key)
     _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
-    _look_for_deleted(source, table)
     for columns in filter(None, ((legacy.key,), legacy.unique)):
         if set(columns) <= set(table.columns) and not _declared_unique(source, table.name, columns):
             listed = ", ".join(map(quoted, columns))

@@ -10,12 +10,11 @@ from typing import Any
 
 from migration.findings import Findings
 from migration.legacy_tables import LegacyColumn, LegacyTable
-from migration.source import PresentTable, Source, quoted
+from migration.source import BATCH_BYTES, BATCH_ROWS, PresentTable, Source, quoted
 from migration.values import ESCAPES
 
 _ORDERS = {"SessionAffirmation": ("sessionId", "idx")}
 """By what the rows of a table are ordered where it is not the key."""
-_ROWS, _BYTES = 20_000, 8 << 20
 _INSTANT = "strftime('%Y-%m-%d %H:%M:%f+00', {} / 1000.0, 'unixepoch')"
 _ESCAPED = {special: f"'{written}'" for special, written in ESCAPES.items()}
 
@@ -62,7 +61,7 @@ def line_writer(findings: Findings, table: PresentTable) -> LineWriter | None:
 def portions(source: Source, table: PresentTable, line: str, where: str, order: str) -> Iterator[bytes]:
     """The lines of the table's rows, some at a time."""
     cursor = source.connection.execute(f"SELECT {line} FROM {quoted(table.name)} t WHERE {where} ORDER BY {order}")
-    while rows := cursor.fetchmany(max(1, min(_ROWS, _BYTES // max(1, table.largest)))):
+    while rows := cursor.fetchmany(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.largest)))):
         yield b"".join([row[0] for row in rows])
 
 

@@ -21,6 +21,7 @@ from migration.homes import HOMES, Batch, Context, Home, Row, WrittenLines
 from migration.lines import LineWriter, line_writer, portions
 from migration.postgres import Connection, Schemas, together
 from migration.quarantine import quarantined, unknown_rows
+from migration.reading_ahead import ahead
 from migration.service_tables import SESSION_LINE
 from migration.source import PresentTable, Rows, Source
 from migration.values import canonical
@@ -110,12 +111,13 @@ class Mover:
             if (writer := self._writer(leader)) is not None:
                 await self._copy(leader, writer, told)
                 return
-            for batch in batches(self._source, self._findings, leader, self._form()):
-                fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
-                if any(fresh.values()) or batch.written:
-                    await self._move_batch(leader, batch, fresh)
-                done += len(batch[leader.name])
-                told(done, clean)
+            async with ahead(batches(self._source, self._findings, leader, self._form())) as read:
+                async for batch in read:
+                    fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
+                    if any(fresh.values()) or batch.written:
+                        await self._move_batch(leader, batch, fresh)
+                    done += len(batch[leader.name])
+                    told(done, clean)
 
     def _writer(self, leader: PresentTable) -> LineWriter | None:
         """For a table that only the archive takes, and takes for the first time."""
@@ -126,10 +128,11 @@ class Mover:
     async def _copy(self, table: PresentTable, writer: LineWriter, told: Told) -> None:
         clean, done = table.rows - self._findings.count(table), 0
         where = self._findings.where_clean(table)
-        for lines in portions(self._source, table, writer.archived(self._run.id), where, "t.rowid"):
-            await self._archive.add_lines(table, lines)
-            done += lines.count(b"\n")
-            told(done, clean)
+        async with ahead(portions(self._source, table, writer.archived(self._run.id), where, "t.rowid")) as read:
+            async for lines in read:
+                await self._archive.add_lines(table, lines)
+                done += lines.count(b"\n")
+                told(done, clean)
 
     def _form(self) -> Form | None:
         """How sessions' lines are written down, when archive and service both take them for the first time."""
@@ -239,7 +242,7 @@ class Mover:
 
     async def _keep_unknown(self, name: str) -> int:
         kept = 0
-        for held in unknown_rows(self._source, name):
+        for held in unknown_rows(self._source, self._findings, name):
             rows = [(name, one.sha256, one.copy, one.row, self._run.id) for one in held]
             await self._schemas.legacy.executemany(_OTHER, rows)
             kept += len(rows)

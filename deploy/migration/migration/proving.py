@@ -5,7 +5,6 @@ mean equal values. Tables that SQLite and PostgreSQL can write down by themselve
 digests differ; then the rows are named by their number in the file.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -19,6 +18,7 @@ from migration.homes import HOMES, Batch, Context, Home, Row, WrittenLines
 from migration.lines import LineWriter, archive_query, by_key, line_writer, portions
 from migration.postgres import Schemas, together
 from migration.quarantine import quarantined, unknown_rows
+from migration.reading_ahead import ahead
 from migration.service_tables import SESSION_LINE
 from migration.source import PresentTable, Rows, Source
 from migration.values import Digest, canonical, copy_lines, digest_both
@@ -91,6 +91,19 @@ class HomeProof:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownProof:
+    """A table that nobody knows: its rows in the file, how many name deleted accounts, how many are kept."""
+
+    rows: int
+    deleted: int
+    kept: int
+
+    @property
+    def proved(self) -> bool:
+        return self.rows == self.kept + self.deleted
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What of a batch was expected in a service's table, with the rows' numbers in the file, and what was found."""
 
@@ -108,12 +121,11 @@ Homes: TypeAlias = Sequence[tuple[Home, HomeProof]]
 class Proof:
     tables: list[TableProof] = field(default_factory=list)
     homes: list[HomeProof] = field(default_factory=list)
-    unknown: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Rows in the file and rows kept of each table that nobody knows."""
+    unknown: dict[str, UnknownProof] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        kept = all(rows == there for rows, there in self.unknown.values())
+        kept = all(table.proved for table in self.unknown.values())
         return kept and all(table.proved for table in self.tables) and all(home.proved for home in self.homes)
 
 
@@ -171,22 +183,26 @@ class Prover:
 
     async def _digest_file(self, writer: LineWriter, proof: TableProof) -> None:
         where, order = self._findings.where_clean(writer.table), by_key(writer.table)
-        for lines in portions(self._source, writer.table, writer.compared(), where, order):
-            proof.in_file.add_lines(lines)
-            await asyncio.sleep(0)  # for the archive's end
+        async with ahead(portions(self._source, writer.table, writer.compared(), where, order)) as read:
+            async for lines in read:
+                proof.in_file.add_lines(lines)
 
     async def _prove_batches(self, leader: PresentTable, proofs: dict[str, TableProof], homes: Homes) -> None:
-        for batch in batches(self._source, self._findings, leader, LineWriter.compared):
-            context = await self._archive.with_audio(self._context, batch)
-            compared: list[Comparison] = []
-            if batch.written:
-                proofs["SessionAffirmation"].in_file.add_lines(batch.written.archived)
-            await together(
-                self._prove_archived(list(batch.values()), proofs), self._prove_served(batch, homes, context, compared)
-            )
-            for comparison in compared:
-                if comparison.wanted != comparison.found:
-                    await self._name_differences(comparison)
+        async with ahead(batches(self._source, self._findings, leader, LineWriter.compared)) as read:
+            async for batch in read:
+                await self._prove_batch(batch, proofs, homes)
+
+    async def _prove_batch(self, batch: Batch, proofs: dict[str, TableProof], homes: Homes) -> None:
+        context = await self._archive.with_audio(self._context, batch)
+        compared: list[Comparison] = []
+        if batch.written:
+            proofs["SessionAffirmation"].in_file.add_lines(batch.written.archived)
+        await together(
+            self._prove_archived(list(batch.values()), proofs), self._prove_served(batch, homes, context, compared)
+        )
+        for comparison in compared:
+            if comparison.wanted != comparison.found:
+                await self._name_differences(comparison)
 
     async def _settle(self, proofs: dict[str, TableProof]) -> None:
         """What is the same at both ends is proved. What is not is looked at row by row."""
@@ -272,14 +288,14 @@ class Prover:
                 if one.sha256 not in kept:
                     proof.missing.add(one.finding.rowid)
 
-    async def _count_unknown(self, name: str) -> tuple[int, int]:
-        rows = kept = 0
+    async def _count_unknown(self, name: str) -> UnknownProof:
+        total, rows, kept = self._source.count(name), 0, 0
         query = (
             "SELECT count(*) FROM legacy.other_row o JOIN unnest($2::text[], $3::int[]) AS n (sha256, copy)"
             " ON o.row_sha256 = n.sha256 AND o.copy = n.copy WHERE o.table_name = $1"
         )
-        for held in unknown_rows(self._source, name):
+        for held in unknown_rows(self._source, self._findings, name):
             digests, copies = [one.sha256 for one in held], [one.copy for one in held]
             kept += await self._schemas.legacy.fetchval(query, name, digests, copies)
             rows += len(held)
-        return rows, kept
+        return UnknownProof(total, total - rows, kept)

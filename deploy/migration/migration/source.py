@@ -108,9 +108,10 @@ class Source:
 
     def migrations_applied(self) -> int:
         """How many of the prototype's own migrations made this file; 0 when it does not say."""
-        if BOOKKEEPING not in self.unknown:
-            return 0
-        (count,) = self.connection.execute(f"SELECT count(*) FROM {quoted(BOOKKEEPING)}").fetchone()
+        return self.count(BOOKKEEPING) if BOOKKEEPING in self.unknown else 0
+
+    def count(self, name: str) -> int:
+        (count,) = self.connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
         return int(count)
 
     def read(self, table: PresentTable, where: str = "", order: str = "", values: Sequence[Any] = ()) -> Iterator[Rows]:
@@ -191,7 +192,10 @@ def _batches(cursor: sqlite3.Cursor, largest: int) -> Iterator[list[tuple[Any, .
 @contextmanager
 def opened(snapshot: Path) -> Iterator[Source]:
     """The snapshot's tables, for reading; what is found out about them goes to SQLite's own temporary file."""
-    connection = sqlite3.connect(f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # read in threads, one at a time or under SQLite's own lock
+    connection = sqlite3.connect(
+        f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+    )
     try:
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("PRAGMA cache_size = -16000")

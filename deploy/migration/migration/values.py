@@ -152,6 +152,12 @@ def canonical(value: Any) -> str:
     return _encoder.encode(value)
 
 
+def namings(identity: str) -> frozenset[str]:
+    """How an id stands in a canonical text: as a value, and in JSON, of either spelling, that is itself a text there."""
+    inner = (canonical(identity), json.dumps(identity, ensure_ascii=False))
+    return frozenset({inner[0], *(canonical(text)[1:-1] for text in inner)})
+
+
 class Digest:
     """SHA-256 over rows in the order they are added, however they are cut into batches."""
 
@@ -200,7 +206,7 @@ def _field(value: Any) -> str:
     if value is None:
         return "\\N"
     if type(value) is str:
-        return value.translate(_ESCAPES)
+        return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
     if type(value) is float:  # to the last bit
         return struct.pack(">d", value).hex()
     if type(value) is datetime:
