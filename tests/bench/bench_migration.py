@@ -3,8 +3,8 @@
     python -m tests.bench.bench_migration [--rows 1000000] [--rounds 1] [--reference pgloader] [--json FILE]
 
 Prints JSON. Both fill empty databases of the same private server, in turn. Ours is a snapshot, a look at every value,
-the archive and the services' tables, and the comparison of both ends ("proof"). The reference copies tables. "copy" is all
-of our process's time but the proof, its start and end included, as the reference's time is that of its process.
+the archive and the services' tables, and the comparison of both ends ("proof"). The reference copies tables. "copy" is
+all of our process's time but the proof, its start and end included: the reference's time is that of its process too.
 It is told to take dates as whole numbers: by itself it reads milliseconds as years and refuses the rows. Figures are
 the best of the rounds. Exits with 3 when the reference is missing (ours is still printed).
 """

@@ -27,7 +27,16 @@ from tests.support.legacy_schema import GENERATIONS
 from tests.support.migration import Target, certificate, prepare, source_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DATES = ("createdAt", "updatedAt", "generatedAt", "occurredAt", "renewsAt", "lastCompletedAt", "activatedAt")
+DATES = (
+    "moderatedAt",
+    "createdAt",
+    "updatedAt",
+    "generatedAt",
+    "occurredAt",
+    "renewsAt",
+    "lastCompletedAt",
+    "activatedAt",
+)
 SIGNING_IN = """
     INSERT INTO identity."user" (id, issuer, version, created_at, updated_at)
     VALUES ('user_one', 'clerk', 1, now(), now())
@@ -328,6 +337,34 @@ async def test_what_its_owner_changed_or_removed_since_is_listed_and_left_alone(
     assert homes['media."session_line"']["removedSince"]["count"] == 6
     assert await target.value("SELECT struggle FROM identity.\"user\" WHERE id = 'default-user-id'") == "new"
     assert await target.value("SELECT count(*) FROM media.session WHERE id = $1", gone["id"]) == 0
+
+
+async def test_any_text_and_date_arrives_as_it_was_in_archive_and_service(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    text = "back\\slash \\N \\. tab\t line\n return\r \b\f\v é 😀"
+    insert(file, "User", id="user_one", struggle=text, createdAt=-62135596799999, updatedAt=253402300799999)
+    insert(file, "Session", id="one", ownerUserId="user_one", createdAt=0)
+    for place in range(3):
+        insert(file, "SessionAffirmation", sessionId="one", idx=place, text=f"{place} {text}", moderatedAt=-1)
+    insert(file, "Job", payload=text, error=text, createdAt=0)
+
+    ended = await target.run("run", file, "--report", report, TZ="America/New_York")
+
+    assert ended.returncode == 0, ended.stderr
+    for table in ("User", "SessionAffirmation", "Job"):
+        expected = [as_archived(row) for row in source_rows(file, table)]
+        columns = ", ".join(f'"{column}"' for column in expected[0])
+        assert await target.rows(f'SELECT {columns} FROM legacy."{table}" ORDER BY _rowid') == expected
+    lines = await target.rows("SELECT text FROM media.session_line ORDER BY position")
+    assert [line["text"] for line in lines] == [f"{place} {text}" for place in range(3)]
+
+    await target.execute("UPDATE media.session_line SET text = 'new' WHERE position = 1")
+    assert (await target.run("verify", file, "--report", report)).returncode == 0
+    (changed,) = [home for home in certificate(report)["services"] if home["table"] == 'media."session_line"']
+    assert changed["changedSince"] == {"count": 1, "rowids": [2]}
+    assert changed["expectedDigest"] != changed["foundDigest"]
 
 
 async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete(

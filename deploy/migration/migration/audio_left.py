@@ -7,35 +7,36 @@ no session refers to it any more. The rows themselves are in the archive like al
 
 from typing import Any
 
+from common.progress import Progress
 from migration.audio_files import AudioFolder
 from migration.findings import DELETED, JUDGED, Findings
 from migration.proving import MOST_LISTED
 from migration.source import Source
 
 KINDS = ("affirmationMerged", "affirmationChunk", "silence", "background", "binaural")
+_PLAYED = "t.id IN (SELECT mergedAudioAssetId FROM SessionAudio WHERE mergedAudioAssetId IS NOT NULL)"
 
 
-def left_behind(source: Source, findings: Findings, folder: AudioFolder | None) -> dict[str, Any]:
+def left_behind(source: Source, findings: Findings, folder: AudioFolder | None, progress: Progress) -> dict[str, Any]:
     """By kind, how many assets no session plays, and which; with a folder also how many of their files are in it."""
     assets = source.tables.get("AudioAsset")
     if assets is None or not {"kind", "url", "hash"} <= set(assets.columns):
         return {}
-    unused = "1"
-    if "SessionAudio" in source.tables:
-        unused = "t.id NOT IN (SELECT mergedAudioAssetId FROM SessionAudio WHERE mergedAudioAssetId IS NOT NULL)"
-    theirs = JUDGED.format(table=assets.name, row="t").replace(")", f" AND f.reason = '{DELETED}')")
-    left = f"FROM AudioAsset t WHERE {unused} AND NOT {theirs}"
-    kind = f"CASE WHEN t.kind IN {KINDS} THEN t.kind ELSE 'other' END"
-    counted = source.connection.execute(f"SELECT {kind} AS kind, count(*) {left} GROUP BY 1 ORDER BY 1").fetchall()
-    found = {name: {"rows": rows, **_which(source, f"{left} AND {kind} = '{name}'")} for name, rows in counted}
-    if folder is not None:
-        for name, part in found.items():
-            clean = f"{left} AND {kind} = '{name}' AND {findings.where_clean(assets)}"
-            named = source.connection.execute(f"SELECT t.url, t.hash {clean}")
-            part["filesFound"] = sum(folder.find(url, content_hash) is not None for url, content_hash in named)
-    return found
-
-
-def _which(source: Source, left: str) -> dict[str, Any]:
-    rows = source.connection.execute(f"SELECT t.rowid {left} ORDER BY t.rowid LIMIT {MOST_LISTED}")
-    return {"rowids": [row[0] for row in rows]}
+    left = f"NOT {_PLAYED}" if "SessionAudio" in source.tables else "1"
+    if findings.deleted(assets):
+        left += " AND NOT " + JUDGED.format(table=assets.name, row="t").replace(")", f" AND f.reason = '{DELETED}')")
+    found: dict[str, dict[str, Any]] = {}
+    with progress.step("proving which audio stays behind"), source.every_byte():
+        for kind, rowid in source.connection.execute(f"SELECT t.kind, t.rowid FROM AudioAsset t WHERE {left}"):
+            part = found.setdefault(kind if kind in KINDS else "other", {"rows": 0, "rowids": []})
+            part["rows"] += 1
+            if len(part["rowids"]) < MOST_LISTED:
+                part["rowids"].append(rowid)
+        if folder is not None:
+            for part in found.values():
+                part["filesFound"] = 0
+            named = f"SELECT t.kind, t.url, t.hash FROM AudioAsset t WHERE {left} AND {findings.where_clean(assets)}"
+            for kind, url, content_hash in source.connection.execute(named):
+                there = folder.find(url, content_hash) is not None
+                found[kind if kind in KINDS else "other"]["filesFound"] += there
+    return dict(sorted(found.items()))

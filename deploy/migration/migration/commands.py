@@ -79,7 +79,7 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
             await _move_audio(options, source, findings, schemas, this, progress)
             await Mover(source, findings, schemas, context, this, progress).move_all()
             folder = AudioFolder(options.storage) if options.storage else None
-            left = left_behind(source, findings, folder)
+            left = left_behind(source, findings, folder, progress)
             looked = await _certify("run", this.started_at, shot, source, findings, schemas, context, left, progress)
             certificate = looked | {"run": this.id}
             await runs.finish(schemas.legacy, this, certificate)
@@ -120,7 +120,7 @@ async def verify(options: Options, progress: Progress) -> dict[str, Any]:
                 raise NotReady("nothing has been moved here yet")
             context = Context(_by_rules(source, *rules), started_at)
             findings = await _judge(source, schemas, context.accounts, progress)
-            left = left_behind(source, findings, None)
+            left = left_behind(source, findings, None, progress)
             return await _certify("verify", started_at, shot, source, findings, schemas, context, left, progress)
 
 

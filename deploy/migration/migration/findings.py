@@ -27,6 +27,7 @@ _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
 JUDGED = "EXISTS (SELECT 1 FROM temp.finding f WHERE f.tbl = '{table}' AND f.rid = {row}.rowid)"
 _MAKE = "CREATE TEMP TABLE finding (tbl TEXT, rid INTEGER, reason TEXT, col TEXT, PRIMARY KEY (tbl, rid)) WITHOUT ROWID"
 _MAKE_GONE = "CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID"
+_ANY = "SELECT 1 FROM temp.finding WHERE tbl = ? LIMIT 1"
 _NOTE = "INSERT OR IGNORE INTO temp.finding VALUES (?, ?, ?, ?)"
 
 
@@ -263,7 +264,7 @@ def _look_for_parents(source: Source, table: PresentTable, reference: Reference)
     _note(
         source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL AND NOT EXISTS ({parent})"
     )
-    if reference.needs:
+    if reference.needs and source.connection.execute(_ANY, (reference.table,)).fetchone():
         lost = f"EXISTS ({parent} AND {JUDGED.format(table=reference.table, row='p')})"
         _note(source, table, "parent that is in quarantine", reference.column, lost)
 

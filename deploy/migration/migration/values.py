@@ -19,7 +19,9 @@ from migration.legacy_tables import Kind, LegacyColumn
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
-EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
+_INFINITE_DATES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+"""What asyncpg writes as PostgreSQL's infinity, which is another value."""
+EARLIEST = (_INFINITE_DATES[0] - EPOCH) // _MILLISECOND + 1
 LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 _WRITTEN_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _TYPES: dict[Kind, frozenset[type]] = {
@@ -125,7 +127,10 @@ def written_instant(text: str) -> datetime:
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:])) * (-1 if zone[0] == "-" else 1)
     year, month, day, hour, minute, second = map(int, whole)
     microsecond = int((fraction or "0").ljust(6, "0"))
-    return datetime(year, month, day, hour, minute, second, microsecond, UTC) - offset
+    moment = datetime(year, month, day, hour, minute, second, microsecond, UTC) - offset
+    if moment in _INFINITE_DATES:
+        raise OverflowError("infinite")
+    return moment
 
 
 def milliseconds(moment: datetime) -> int:
@@ -153,7 +158,7 @@ def canonical(value: Any) -> str:
 
 
 def namings(identity: str) -> frozenset[str]:
-    """How an id stands in a canonical text: as a value, and in JSON, of either spelling, that is itself a text there."""
+    """How an id stands in a canonical text: as a value, or within JSON, in either spelling, that is a text there."""
     inner = (canonical(identity), json.dumps(identity, ensure_ascii=False))
     return frozenset({inner[0], *(canonical(text)[1:-1] for text in inner)})
 
