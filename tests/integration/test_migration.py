@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from common.progress import Progress, Told
@@ -20,6 +21,9 @@ from media.commands import hash_of_lines
 from migration import commands
 from migration.accounts import UNOWNED
 from migration.commands import Options
+from migration.findings import judge
+from migration.lines import archive_query, by_key, line_writer, portions
+from migration.source import opened
 from tests.support import legacy_files
 from tests.support.erasure import tables_naming
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
@@ -365,6 +369,25 @@ async def test_any_text_and_date_arrives_as_it_was_in_archive_and_service(
     (changed,) = [home for home in certificate(report)["services"] if home["table"] == 'media."session_line"']
     assert changed["changedSince"] == {"count": 1, "rowids": [2]}
     assert changed["expectedDigest"] != changed["foundDigest"]
+
+
+async def test_postgresql_writes_the_archive_down_as_sqlite_does_the_file(target: Target, file: Path) -> None:
+    fill(file)
+    insert(file, "UserPath", userId="default-user-id", createdAt=-62135596799999, updatedAt=253402300799999)
+    assert (await target.run("run", file)).returncode == 0
+    with opened(file) as source:
+        findings = judge(source, Progress())
+        assert findings.plain.keys() == source.tables.keys() - {"Session"}, "all but the one that holds floats"
+        session = await asyncpg.connect(target.admin_url)
+        for name in findings.plain:
+            table = source.tables[name]
+            writer = line_writer(findings, table)
+            assert writer is not None
+            order = "t.sessionId, t.idx" if name == "SessionAffirmation" else by_key(table)
+            found = io.BytesIO()
+            await session.copy_from_query(archive_query(table), output=found)
+            assert found.getvalue() == b"".join(portions(source, table, writer.compared(), "1", order)), name
+        await session.close()
 
 
 async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete(
