@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from common.progress import Progress, Told
@@ -20,6 +21,9 @@ from media.commands import hash_of_lines
 from migration import commands
 from migration.accounts import UNOWNED
 from migration.commands import Options
+from migration.findings import judge
+from migration.lines import archive_query, by_key, line_writer, portions
+from migration.source import opened
 from tests.support import legacy_files
 from tests.support.erasure import tables_naming
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
@@ -27,7 +31,16 @@ from tests.support.legacy_schema import GENERATIONS
 from tests.support.migration import Target, certificate, prepare, source_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DATES = ("createdAt", "updatedAt", "generatedAt", "occurredAt", "renewsAt", "lastCompletedAt", "activatedAt")
+DATES = (
+    "moderatedAt",
+    "createdAt",
+    "updatedAt",
+    "generatedAt",
+    "occurredAt",
+    "renewsAt",
+    "lastCompletedAt",
+    "activatedAt",
+)
 SIGNING_IN = """
     INSERT INTO identity."user" (id, issuer, version, created_at, updated_at)
     VALUES ('user_one', 'clerk', 1, now(), now())
@@ -330,6 +343,53 @@ async def test_what_its_owner_changed_or_removed_since_is_listed_and_left_alone(
     assert await target.value("SELECT count(*) FROM media.session WHERE id = $1", gone["id"]) == 0
 
 
+async def test_any_text_and_date_arrives_as_it_was_in_archive_and_service(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    text = "back\\slash \\N \\. tab\t line\n return\r \b\f\v é 😀"
+    insert(file, "User", id="user_one", struggle=text, createdAt=-62135596799999, updatedAt=253402300799999)
+    insert(file, "Session", id="one", ownerUserId="user_one", createdAt=0)
+    for place in range(3):
+        insert(file, "SessionAffirmation", sessionId="one", idx=place, text=f"{place} {text}", moderatedAt=-1)
+    insert(file, "Job", payload=text, error=text, createdAt=0)
+
+    ended = await target.run("run", file, "--report", report, TZ="America/New_York")
+
+    assert ended.returncode == 0, ended.stderr
+    for table in ("User", "SessionAffirmation", "Job"):
+        expected = [as_archived(row) for row in source_rows(file, table)]
+        columns = ", ".join(f'"{column}"' for column in expected[0])
+        assert await target.rows(f'SELECT {columns} FROM legacy."{table}" ORDER BY _rowid') == expected
+    lines = await target.rows("SELECT text FROM media.session_line ORDER BY position")
+    assert [line["text"] for line in lines] == [f"{place} {text}" for place in range(3)]
+
+    await target.execute("UPDATE media.session_line SET text = 'new' WHERE position = 1")
+    assert (await target.run("verify", file, "--report", report)).returncode == 0
+    (changed,) = [home for home in certificate(report)["services"] if home["table"] == 'media."session_line"']
+    assert changed["changedSince"] == {"count": 1, "rowids": [2]}
+    assert changed["expectedDigest"] != changed["foundDigest"]
+
+
+async def test_postgresql_writes_the_archive_down_as_sqlite_does_the_file(target: Target, file: Path) -> None:
+    fill(file)
+    insert(file, "UserPath", userId="default-user-id", createdAt=-62135596799999, updatedAt=253402300799999)
+    assert (await target.run("run", file)).returncode == 0
+    with opened(file) as source:
+        findings = judge(source, Progress())
+        assert findings.plain.keys() == source.tables.keys() - {"Session"}, "all but the one that holds floats"
+        session = await asyncpg.connect(target.admin_url)
+        for name in findings.plain:
+            table = source.tables[name]
+            writer = line_writer(findings, table)
+            assert writer is not None
+            order = "t.sessionId, t.idx" if name == "SessionAffirmation" else by_key(table)
+            found = io.BytesIO()
+            await session.copy_from_query(archive_query(table), output=found)
+            assert found.getvalue() == b"".join(portions(source, table, writer.compared(), "1", order)), name
+        await session.close()
+
+
 async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete(
     target: Target, file: Path, report: Path
 ) -> None:
@@ -373,7 +433,7 @@ async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, fil
     assert ended.returncode == 0, ended.stderr
     shown = certificate(report)
     assert shown["source"]["unknownColumns"] == {"User": ["nickname"]}
-    assert shown["unknownTables"]["Feedback"] == {"rows": 2, "kept": 2}
+    assert shown["unknownTables"]["Feedback"] == {"rows": 2, "kept": 2, "ofDeletedAccounts": 0}
     kept = await target.rows("SELECT row_json FROM legacy.other_row WHERE table_name = 'Feedback'")
     assert [json.loads(row["row_json"])["score"] for row in kept] == [{"$blob": "/w=="}] * 2
     raw = json.loads(await target.value('SELECT _raw FROM legacy."User"'))
@@ -539,6 +599,32 @@ async def test_an_account_that_is_deleted_later_leaves_the_archive_too(
         left = await target.value(f'SELECT count(*) FROM legacy."{table}"')
         assert 0 < left == len(source_rows(file, table)) - removed.get(table, 0), table
     assert (await target.run("verify", file)).returncode == 0
+
+
+async def test_rows_of_unknown_tables_that_name_an_erased_user_are_forgotten_and_accounted_for(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    insert(file, "User", id="user_g\u00f6ne")
+    insert(file, "Session", id="their session", ownerUserId="user_g\u00f6ne")
+    execute(file, 'CREATE TABLE "Feedback" (who TEXT, more TEXT)')
+    naming = (("user_g\u00f6ne", None), ("x", '{"user": "user_g\u00f6ne"}'), ("x", '["their session"]'))
+    for row in (*naming, ("user_g\u00f6ne2", '{"user": "nobody"}')):
+        execute(file, "INSERT INTO Feedback VALUES (?, ?)", row)
+    assert (await target.run("run", file)).returncode == 0
+    assert await target.value("SELECT count(*) FROM legacy.other_row WHERE table_name = 'Feedback'") == 4
+    await target.execute("INSERT INTO identity.tombstone VALUES ('user_g\u00f6ne', now())")
+
+    assert (await target.run("forget")).returncode == 0
+
+    for command in ("verify", "run"):  # neither misses them nor brings them back
+        ended = await target.run(command, file, "--report", report)
+        assert ended.returncode == 0, ended.stderr
+        shown = certificate(report)["unknownTables"]["Feedback"]
+        assert shown == {"rows": 4, "kept": 1, "ofDeletedAccounts": 3}, command
+    assert await target.value("SELECT count(*) FROM legacy.other_row WHERE table_name = 'Feedback'") == 1
+    await target.execute("DELETE FROM legacy.other_row WHERE table_name = 'Feedback'")
+    assert (await target.run("verify", file)).returncode == 1, "the one that names nobody is still missed"
 
 
 class Meanwhile(Progress):

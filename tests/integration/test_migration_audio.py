@@ -199,6 +199,39 @@ async def test_a_shared_file_is_stored_for_each_session_and_altered_ones_are_fou
     assert certificate(report)["audio"]["sessions"] == {"lost or altered": [second]}
 
 
+async def test_files_that_no_session_plays_stay_behind_named_and_counted(
+    target: Target, file: Path, storage: Path, tmp_path: Path, s3: Any, bucket: str
+) -> None:
+    (storage / "merged" / "played.mp3").write_bytes(encoded(words(1), "mp3"))
+    add_session(file, "1", "C:\\Users\\Jo Doe\\storage\\merged\\played.mp3")
+    (storage / "chunks").mkdir()
+    (storage / "chunks" / "one.mp3").write_bytes(b"a cached line")
+    numbers = {
+        name: insert(file, "AudioAsset", kind=kind, hash=name, url=f"C:\\Users\\Jo Doe\\storage\\chunks\\{name}.mp3")
+        for name, kind in (
+            ("one", "affirmationChunk"), ("two", "affirmationChunk"), ("quiet", "silence"),
+            ("unused", "affirmationMerged"), ("odd", "Jo's own"),
+        )
+    }  # fmt: skip
+    report = tmp_path / "certificate.json"
+
+    assert (await target.run("run", file, "--storage", storage, "--report", report)).returncode == 0
+
+    left = certificate(report)["audio"]["leftBehind"]
+    assert left == {
+        "affirmationChunk": {"rows": 2, "rowids": [numbers["one"], numbers["two"]], "filesFound": 1},
+        "affirmationMerged": {"rows": 1, "rowids": [numbers["unused"]], "filesFound": 0},
+        "other": {"rows": 1, "rowids": [numbers["odd"]], "filesFound": 0},
+        "silence": {"rows": 1, "rowids": [numbers["quiet"]], "filesFound": 0},
+    }
+    assert "affirmationChunk" in report.with_suffix(".html").read_text()
+    objects = await s3.list_objects_v2(Bucket=bucket)
+    assert len(objects["Contents"]) == 1, "the one that is played"
+    assert (await target.run("verify", file, "--report", report)).returncode == 0
+    again = certificate(report)["audio"]["leftBehind"]
+    assert {kind: part["rows"] for kind, part in again.items()} == {kind: part["rows"] for kind, part in left.items()}
+
+
 async def test_a_folder_without_a_bucket_to_bring_it_to_is_refused(
     database_url: str, file: Path, storage: Path
 ) -> None:

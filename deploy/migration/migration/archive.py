@@ -11,7 +11,7 @@ from typing import Any
 
 from migration.homes import Batch, Context, StoredAudio, session_id
 from migration.legacy_tables import BY_NAME, TABLES, Kind, LegacyTable
-from migration.postgres import ONE_OF_THE_KEYS, Connection
+from migration.postgres import ONE_OF_THE_KEYS, Connection, copy_lines_to
 from migration.source import BATCH_ROWS, PresentTable, Rows, quoted
 from migration.values import canonical, milliseconds
 
@@ -92,7 +92,11 @@ async def exists(legacy: Connection) -> bool:
 
 
 def _table_sql(table: LegacyTable) -> str:
-    columns = [f"{quoted(column.name)} {_TYPES[column.kind]}" for column in table.columns]
+    # keys are ordered by their bytes, as in the file: quicker than by a language's rules
+    columns = [
+        f"{quoted(column.name)} {_TYPES[column.kind]}" + (' COLLATE "C"' if column.name == table.key else "")
+        for column in table.columns
+    ]
     columns += ['"_rowid" bigint NOT NULL', '"_run" bigint NOT NULL', '"_raw" text']
     return f"CREATE TABLE IF NOT EXISTS legacy.{quoted(table.name)} ({', '.join(columns)});\n"
 
@@ -133,6 +137,11 @@ class Archive:
             columns=[*names, *OWN],
             records=zip(*columns, *own, strict=True),
         )
+
+    async def add_lines(self, table: PresentTable, lines: bytes) -> None:
+        """The same, as lines that end with the row's number and the run."""
+        columns = [*table.columns, "_rowid", "_run"]
+        await copy_lines_to(self.legacy, "legacy", table.name, columns, lines)
 
     async def with_audio(self, context: Context, batch: Batch) -> Context:
         """The context with the stored files of the batch's sessions."""

@@ -3,15 +3,19 @@
 A session travels with its lines: nobody must see one without the other while services run.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 from migration.findings import Findings
-from migration.homes import Batch
+from migration.homes import Batch, WrittenLines, session_id
 from migration.legacy_tables import TABLES
+from migration.lines import LineWriter, line_writer
 from migration.source import PresentTable, Rows, Source, quoted
 
+Form: TypeAlias = Callable[[LineWriter], str]
+"""Which line is wanted of an archived row."""
 SESSIONS_AT_ONCE = 1000
 _FIRST = ("EntitlementState",)
 """Who paid is read at the provider before all others."""
@@ -23,36 +27,66 @@ def leaders(source: Source) -> list[PresentTable]:
     return [source.tables[name] for name in LEADERS if name in source.tables]
 
 
-def batches(source: Source, findings: Findings, leader: PresentTable) -> Iterator[Batch]:
-    """The leader's clean rows, and what belongs to them, by key."""
+def batches(source: Source, findings: Findings, leader: PresentTable, form: Form | None = None) -> Iterator[Batch]:
+    """The leader's clean rows, and what belongs to them, by key. With ``form`` sessions' lines come written down."""
     for rows in source.read(leader, findings.where_clean(leader), _by_key(leader.legacy.key)):
         if leader.name == "Session":
-            yield from _sessions(source, findings, rows)
+            yield from _sessions(source, findings, rows, form)
         else:
             yield Batch({leader.name: rows})
 
 
-def _sessions(source: Source, findings: Findings, sessions: Rows) -> Iterator[Batch]:
+def _sessions(source: Source, findings: Findings, sessions: Rows, form: Form | None) -> Iterator[Batch]:
+    lines = source.tables.get("SessionAffirmation")
     for start in range(0, len(sessions), SESSIONS_AT_ONCE):
         portion = sessions.only(range(start, min(start + SESSIONS_AT_ONCE, len(sessions))))
-        lines = source.tables.get("SessionAffirmation")
-        if lines is None:
-            yield Batch({"Session": portion})
-            continue
+        batch = Batch({"Session": portion})
+        if lines is not None:
+            _add_lines(batch, _LinesOf(source, findings, lines, portion.keys), form)
+        yield batch
+
+
+class _LinesOf:
+    """The clean lines of a portion of sessions, in their order."""
+
+    def __init__(self, source: Source, findings: Findings, table: PresentTable, sessions: Sequence[str]) -> None:
+        self.sessions = sessions
+        self.writer = line_writer(findings, table)
+        self._source = source
+        self._table = table
         # clean lines have a clean session, so those between two sessions' keys belong to sessions of this portion
-        where = f"t.sessionId BETWEEN ? AND ? AND {findings.where_clean(lines)}"
-        order = _by_key("sessionId", "idx")
-        found = list(source.read(lines, where, order, (portion.keys[0], portion.keys[-1])))
-        yield Batch({"Session": portion} | ({"SessionAffirmation": _joined(found)} if found else {}))
+        self._where = f"t.sessionId BETWEEN ? AND ? AND {findings.where_clean(table)}"
+        self._order = _by_key("sessionId", "idx")
+        self._ends = (sessions[0], sessions[-1])
+
+    def read(self) -> Rows:
+        return _joined(self._table, list(self._source.read(self._table, self._where, self._order, self._ends)))
+
+    def written(self, archived: str, served: str) -> WrittenLines:
+        query = (
+            f"SELECT t.sessionId, t.text, {archived}, {served} FROM SessionAffirmation t WHERE {self._where}"
+            f" ORDER BY {self._order}"
+        )
+        rows = self._source.connection.execute(query, self._ends).fetchall()
+        said = {key: [row[1] for row in group] for key, group in groupby(rows, key=itemgetter(0))}
+        return WrittenLines(b"".join([row[2] for row in rows]), b"".join([row[3] for row in rows]), said, self.read)
 
 
-def _joined(parts: list[Rows]) -> Rows:
+def _add_lines(batch: Batch, lines: _LinesOf, form: Form | None) -> None:
+    as_they_are = all(session_id(key) == key for key in lines.sessions)
+    if form is not None and lines.writer is not None and as_they_are:
+        batch.written = lines.written(form(lines.writer), lines.writer.some("sessionId", "idx", "text"))
+    elif rows := lines.read():
+        batch["SessionAffirmation"] = rows
+
+
+def _joined(table: PresentTable, parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     columns: dict[str, Sequence[Any]] = {
-        name: list(chain.from_iterable(part.columns[name] for part in parts)) for name in parts[0].columns
+        name: list(chain.from_iterable(part.columns[name] for part in parts)) for name in (*table.columns, *table.extra)
     }
-    return Rows(parts[0].table, tuple(chain.from_iterable(part.rowids for part in parts)), columns)
+    return Rows(table, tuple(chain.from_iterable(part.rowids for part in parts)), columns)
 
 
 def _by_key(*columns: str) -> str:

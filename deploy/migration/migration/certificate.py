@@ -77,12 +77,15 @@ def certify(
         "command": what,
         "run": None,
         "complete": proof.complete and parts["audio"]["intact"],
-        "rows": sum(table.rows for table in proof.tables) + sum(rows for rows, _ in proof.unknown.values()),
+        "rows": sum(table.rows for table in proof.tables) + sum(table.rows for table in proof.unknown.values()),
         **{name: moment.isoformat() for name, moment in times.items()},
         **parts,
         "tables": [_table(table) for table in proof.tables],
         "services": [_home(home) for home in proof.homes],
-        "unknownTables": {name: {"rows": rows, "kept": kept} for name, (rows, kept) in proof.unknown.items()},
+        "unknownTables": {
+            name: {"rows": table.rows, "kept": table.kept, "ofDeletedAccounts": table.deleted}
+            for name, table in proof.unknown.items()
+        },
     }
 
 
@@ -175,6 +178,14 @@ def page(certificate: Mapping[str, Any]) -> str:
         ),
         "<h2>Audio</h2>",
         _rows_of_facts(certificate["audio"]["counts"]),
+        "<h2>Audio that stays behind, as no session plays it</h2>",
+        _grid(
+            ("kind", "rows", "files found"),
+            [
+                (kind, left["rows"], left.get("filesFound", "not looked for"))
+                for kind, left in certificate["audio"]["leftBehind"].items()
+            ],
+        ),
         "<h2>The file's shape</h2>",
         _rows_of_facts({name: source[name] for name in source if name not in ("name", "sha256", "snapshotSha256")}),
     ]

@@ -15,6 +15,7 @@ from migration import archive, postgres, runs
 from migration.accounts import CLERK_IDS, LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
 from migration.audio import AudioMover, Store, prove_files
 from migration.audio_files import AudioFolder
+from migration.audio_left import left_behind
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
 from migration.clerk_accounts import accounts_of
 from migration.findings import Findings, judge
@@ -69,7 +70,7 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
         accounts = await _accounts(options, source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)
-            findings = judge(source, progress, await _deleted(source, schemas, accounts))
+            findings = await _judge(source, schemas, accounts, progress)
             if options.dry:
                 return await _rehearse(shot, source, findings, schemas, accounts, progress)
             await archive.make_tables(schemas.legacy)
@@ -77,7 +78,9 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
             context = Context(accounts, this.started_at)
             await _move_audio(options, source, findings, schemas, this, progress)
             await Mover(source, findings, schemas, context, this, progress).move_all()
-            looked = await _certify("run", this.started_at, shot, source, findings, schemas, context, progress)
+            folder = AudioFolder(options.storage) if options.storage else None
+            left = left_behind(source, findings, folder, progress)
+            looked = await _certify("run", this.started_at, shot, source, findings, schemas, context, left, progress)
             certificate = looked | {"run": this.id}
             await runs.finish(schemas.legacy, this, certificate)
             return certificate
@@ -116,8 +119,9 @@ async def verify(options: Options, progress: Progress) -> dict[str, Any]:
             if rules is None:
                 raise NotReady("nothing has been moved here yet")
             context = Context(_by_rules(source, *rules), started_at)
-            findings = judge(source, progress, await _deleted(source, schemas, context.accounts))
-            return await _certify("verify", started_at, shot, source, findings, schemas, context, progress)
+            findings = await _judge(source, schemas, context.accounts, progress)
+            left = left_behind(source, findings, None, progress)
+            return await _certify("verify", started_at, shot, source, findings, schemas, context, left, progress)
 
 
 async def rollback(run_id: int, progress: Progress) -> dict[str, Any]:
@@ -147,6 +151,7 @@ async def _certify(
     findings: Findings,
     schemas: Schemas,
     context: Context,
+    left: Mapping[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
     proof = await Prover(source, findings, schemas, context, progress).prove()
@@ -154,7 +159,7 @@ async def _certify(
         "source": describe_source(shot, source),
         "accounts": describe_accounts(context.accounts, source),
         "quarantine": describe_quarantine(findings),
-        "audio": await _prove_audio(schemas, progress),
+        "audio": await _prove_audio(schemas, progress) | {"leftBehind": left},
         "seconds": progress.seconds,
     }
     times = {"startedAt": started_at, "finishedAt": utc_now()}
@@ -211,13 +216,13 @@ def _own_addresses(source: Source, mapping: Mapping[str, str]) -> dict[str, tupl
     }
 
 
-async def _deleted(source: Source, schemas: Schemas, accounts: Accounts) -> list[str]:
-    """Users of the file whose accounts were deleted since they came here."""
+async def _judge(source: Source, schemas: Schemas, accounts: Accounts, progress: Progress) -> Findings:
+    """What is wrong with the file, and what of it is of accounts that were deleted since."""
     gone = await postgres.all_erased(schemas)
     if not gone or "User" not in source.tables:
-        return []
+        return judge(source, progress, gone=gone)
     ids = source.connection.execute("SELECT id FROM User WHERE typeof(id) = 'text'")
-    return [old_id for (old_id,) in ids if accounts.of(old_id) in gone]
+    return judge(source, progress, [old_id for (old_id,) in ids if accounts.of(old_id) in gone], gone)
 
 
 def _by_rules(source: Source, mapping: Mapping[str, str], issuer: str) -> Accounts:

@@ -5,18 +5,19 @@ there. Parents are judged before those that refer to them, so that what belongs 
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, get_args
 
 from common.progress import Progress
 from media import curation
 from media.schemas import ListeningEventRequest
-from migration.first_look import looks_clean
+from migration.first_look import look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.source import PresentTable, Source, quoted
-from migration.values import faults
+from migration.values import faults, namings
 
 DELETED = "account that was deleted"
 """Rows of somebody who asked to be forgotten are counted and go nowhere, the quarantine not excepted."""
@@ -26,6 +27,7 @@ _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
 JUDGED = "EXISTS (SELECT 1 FROM temp.finding f WHERE f.tbl = '{table}' AND f.rid = {row}.rowid)"
 _MAKE = "CREATE TEMP TABLE finding (tbl TEXT, rid INTEGER, reason TEXT, col TEXT, PRIMARY KEY (tbl, rid)) WITHOUT ROWID"
 _MAKE_GONE = "CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID"
+_ANY = "SELECT 1 FROM temp.finding WHERE tbl = ? LIMIT 1"
 _NOTE = "INSERT OR IGNORE INTO temp.finding VALUES (?, ?, ?, ?)"
 
 
@@ -72,8 +74,13 @@ class Findings:
     """What ``judge`` found, kept beside the snapshot."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
         self._sql = source.connection
+        self._has_sessions = "Session" in source.tables
+        self.plain: dict[str, frozenset[str]] = {}
+        """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows; and
+        the columns in whose texts COPY writes characters in another way."""
+        self.naming_deleted: tuple[str, ...] = ()
+        """What the canonical text of a row contains that names somebody whose account was deleted."""
 
     def where_clean(self, table: PresentTable) -> str:
         """The condition, on a row `t`, that nothing is wrong with it."""
@@ -87,6 +94,10 @@ class Findings:
         query = "SELECT count(*) FROM temp.finding WHERE tbl = ? AND reason = ?"
         (count,) = self._sql.execute(query, (table.name, DELETED)).fetchone()
         return int(count)
+
+    def deleted_sessions(self) -> list[str]:
+        query = "SELECT s.id FROM temp.finding f JOIN Session s ON s.rowid = f.rid WHERE f.tbl = ? AND f.reason = ?"
+        return [row[0] for row in self._sql.execute(query, ("Session", DELETED))] if self._has_sessions else []
 
     def count(self, table: PresentTable) -> int:
         (count,) = self._sql.execute("SELECT count(*) FROM temp.finding WHERE tbl = ?", (table.name,)).fetchone()
@@ -106,27 +117,39 @@ class Findings:
         return [Finding(*row) for row in self._sql.execute(query, (most,))]
 
 
-def judge(source: Source, progress: Progress, deleted: Iterable[str] = ()) -> Findings:
-    """Looks at every value of every known table. ``deleted``: ids of users whose accounts were deleted since."""
+def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gone: Collection[str] = ()) -> Findings:
+    """Looks at every value of every known table.
+
+    ``deleted``: ids of users whose accounts were deleted since. ``gone``: all accounts that were deleted.
+    """
     source.connection.execute(_MAKE)
     source.connection.execute(_MAKE_GONE)
+    findings = Findings(source)
     if "User" in source.tables:
         note = "INSERT OR IGNORE INTO temp.finding SELECT 'User', rowid, ?, 'id' FROM User WHERE id = ?"
         source.connection.executemany(note, [(DELETED, one) for one in deleted])
     with progress.step("looking at every value") as told:
         total, done = sum(table.rows for table in source.in_order), 0
         for table in source.in_order:
-            for rows_seen in _look_at_values(source, table):
+            for rows_seen in _look_at_values(source, table, findings):
                 done += rows_seen
                 told(done, total)
+            if deleted:
+                _look_for_deleted(source, table)
             _look_among_rows(source, table)
-        _follow_deleted_uses(source)
-    return Findings(source)
+        if deleted:
+            _follow_deleted_uses(source)
+    ids = {*deleted, *gone, *findings.deleted_sessions()} - {""}
+    findings.naming_deleted = tuple(chain.from_iterable(map(namings, ids)))
+    return findings
 
 
-def _look_at_values(source: Source, table: PresentTable) -> Iterator[int]:
+def _look_at_values(source: Source, table: PresentTable, findings: Findings) -> Iterator[int]:
     try:
-        if looks_clean(source, table):
+        escaped = look(source, table)
+        if escaped is not None:
+            if source.utf8 and not table.extra and "real" not in {column.kind for column in table.legacy.columns}:
+                findings.plain[table.name] = escaped
             yield table.rows
             return
         yield from _values(source, table)
@@ -150,7 +173,6 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
     legacy, name = table.legacy, quoted(table.name)
     key = quoted(legacy.key)
     _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
-    _look_for_deleted(source, table)
     for columns in filter(None, ((legacy.key,), legacy.unique)):
         if set(columns) <= set(table.columns) and not _declared_unique(source, table.name, columns):
             listed = ", ".join(map(quoted, columns))
@@ -242,7 +264,7 @@ def _look_for_parents(source: Source, table: PresentTable, reference: Reference)
     _note(
         source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL AND NOT EXISTS ({parent})"
     )
-    if reference.needs:
+    if reference.needs and source.connection.execute(_ANY, (reference.table,)).fetchone():
         lost = f"EXISTS ({parent} AND {JUDGED.format(table=reference.table, row='p')})"
         _note(source, table, "parent that is in quarantine", reference.column, lost)
 

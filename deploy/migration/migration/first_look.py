@@ -3,9 +3,11 @@
 A table that is not clean, or only might not be, is looked at properly afterwards.
 """
 
+from collections.abc import Sequence
+
 from migration.legacy_tables import LegacyColumn
 from migration.source import PresentTable, Source, quoted
-from migration.values import EARLIEST, LATEST
+from migration.values import EARLIEST, ESCAPES, LATEST
 
 _ROWS_AT_ONCE = 20_000
 _CHARACTERS_AT_ONCE = 8 << 20
@@ -13,12 +15,17 @@ _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 _TYPES = {"text": "text", "integer": "integer", "real": "real", "boolean": "integer", "instant": "integer"}
 
 
-def looks_clean(source: Source, table: PresentTable) -> bool:
-    """Raises sqlite3.OperationalError where a text is no UTF-8."""
+def look(source: Source, table: PresentTable) -> frozenset[str] | None:
+    """The columns in whose texts COPY writes characters in another way; None when the table might not be clean.
+
+    Raises sqlite3.OperationalError where a text is no UTF-8.
+    """
     columns = [table.legacy.column(name) for name in table.columns]
     odd = " OR ".join(map(_odd, columns))
     (found,) = source.connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {odd})").fetchone()
-    return not found and _texts_are_clean(source, table, [column for column in columns if column.kind == "text"])
+    return (
+        None if found else _look_at_texts(source, table, [column.name for column in columns if column.kind == "text"])
+    )
 
 
 def _odd(column: LegacyColumn) -> str:
@@ -35,18 +42,22 @@ def _odd(column: LegacyColumn) -> str:
     return odd
 
 
-def _texts_are_clean(source: Source, table: PresentTable, columns: list[LegacyColumn]) -> bool:
+def _look_at_texts(source: Source, table: PresentTable, names: Sequence[str]) -> frozenset[str] | None:
     """Many values are joined before they are read: one that is no UTF-8, or has a NUL, spoils the whole."""
-    joined = ", ".join(f"group_concat({quoted(column.name)}, '|')" for column in columns)
-    listed = ", ".join(quoted(column.name) for column in columns)
+    joined = ", ".join(f"group_concat({quoted(name)}, '|')" for name in names)
+    listed = ", ".join(map(quoted, names))
     at_once = max(1, min(_ROWS_AT_ONCE, _CHARACTERS_AT_ONCE // max(1, table.largest)))
     portion = (
         f"SELECT rowid AS place, {listed} FROM {quoted(table.name)} WHERE rowid >= ? ORDER BY rowid LIMIT {at_once}"
     )
     query = f"SELECT max(place), {joined} FROM ({portion})"
+    escaped: set[str] = set()
     place: int | None = _FIRST_ROW - 1
     while place is not None and place < _LAST_ROW:
         place, *texts = source.connection.execute(query, (place + 1,)).fetchone()
-        if any("\0" in text for text in texts if text is not None):
-            return False
-    return True
+        for name, text in zip(names, texts, strict=True):
+            if text is not None and "\0" in text:
+                return None
+            if text is not None and name not in escaped and any(special in text for special in ESCAPES):
+                escaped.add(name)
+    return frozenset(escaped)

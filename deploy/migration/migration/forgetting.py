@@ -1,10 +1,13 @@
 """Takes users whose accounts were deleted out of the archive, with everything that was theirs."""
 
+from itertools import chain
+
 from common.progress import Progress
 from migration.accounts import Accounts
 from migration.legacy_tables import ASSET_USES, BY_NAME, TABLES, LegacyTable, Mention, Reference
 from migration.postgres import Connection
 from migration.source import quoted
+from migration.values import namings
 
 _MENTIONED = {
     "quarantine": "row_json",
@@ -14,6 +17,9 @@ _MENTIONED = {
 }
 """The archive's own books, and the column in which an id may stand."""
 
+_NAMED = """
+    {column} = ANY($1::text[]) OR EXISTS (SELECT 1 FROM unnest($2::text[]) AS naming WHERE strpos({column}, naming) > 0)
+"""
 _NAMES = """
     EXISTS (SELECT 1 FROM unnest($1::text[]) AS id WHERE {column} = id OR strpos({column}, to_json(id)::text) > 0)
 """
@@ -73,9 +79,9 @@ class Forgetting:
         return _count(await self._legacy.execute(query, sorted(self._theirs[table.name])))
 
     async def _remove_mentions(self, book: str, column: str) -> int:
-        ids = sorted(self._theirs["User"] | self._theirs["Session"] | self._gone)
-        query = f"DELETE FROM legacy.{book} WHERE {_NAMES.format(column=column)}"
-        return _count(await self._legacy.execute(query, ids))
+        ids = sorted((self._theirs["User"] | self._theirs["Session"] | self._gone) - {""})
+        query = f"DELETE FROM legacy.{book} WHERE {_NAMED.format(column=column)}"
+        return _count(await self._legacy.execute(query, ids, list(chain.from_iterable(map(namings, ids)))))
 
 
 def _count(status: str) -> int:

@@ -51,12 +51,40 @@ _OURS = UUID("5e2c7a30-6f5d-4c1e-9a53-0a1c8b1f7d42")
 _BEFORE_ALL, _LATEST_MS = -(2**62), 2**42 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenLines:
+    """The lines of a batch's sessions as COPY takes them: in the archive's form and in the service's."""
+
+    archived: bytes
+    served: bytes
+    said: Mapping[str, list[str]]
+    """What each session says, in order."""
+    read: Callable[[], Rows]
+    """The same lines, taken apart."""
+
+    def rows(self) -> list[Row]:
+        """The service's rows."""
+        apart = self.read()
+        return list(zip(*map(apart.column, ("sessionId", "idx", "text")), strict=True))
+
+
 class Batch(dict[str, Rows]):
     """Rows that are moved together, by the table they are from."""
 
+    written: WrittenLines | None = None
+    """The sessions' lines, where nobody needs to take them apart."""
+
+    def take_apart(self) -> None:
+        """From here on the lines are rows like all others."""
+        if self.written is not None:
+            self["SessionAffirmation"] = self.written.read()
+            self.written = None
+
     @cached_property
-    def lines(self) -> dict[str, list[str]]:
+    def lines(self) -> Mapping[str, list[str]]:
         """What each session says, in order."""
+        if self.written is not None:
+            return self.written.said
         rows = self.get("SessionAffirmation")
         if rows is None:
             return {}

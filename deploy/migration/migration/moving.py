@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from common.clock import utc_now
-from common.progress import Progress
+from common.progress import Progress, Told
 from migration import postgres
 from migration.archive import Archive
 from migration.archive import exists as archive_exists
-from migration.batches import batches, leaders
+from migration.batches import Form, batches, leaders
 from migration.findings import Findings
-from migration.homes import HOMES, Batch, Context, Home, Row
+from migration.homes import HOMES, Batch, Context, Home, Row, WrittenLines
+from migration.lines import LineWriter, line_writer, portions
 from migration.postgres import Connection, Schemas, together
 from migration.quarantine import quarantined, unknown_rows
+from migration.reading_ahead import ahead
+from migration.service_tables import SESSION_LINE
 from migration.source import PresentTable, Rows, Source
 from migration.values import canonical
 
@@ -37,7 +40,7 @@ _USE = """
 """The prototype counted a user's sessions of the UTC day, whatever they were used for: as much is used up here."""
 
 
-Chosen = tuple[Home, Sequence[Row]]
+Chosen = tuple[Home, Sequence[Row] | WrittenLines]
 """Rows for one of the services' tables."""
 Conflict = tuple[str, str]
 """A service's table, and the key of a row of it that stood there before."""
@@ -105,12 +108,37 @@ class Mover:
     async def _move(self, leader: PresentTable) -> None:
         clean, done = leader.rows - self._findings.count(leader), 0
         with self._progress.step(f"moving {leader.name}") as told:
-            for batch in batches(self._source, self._findings, leader):
-                fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
-                if any(fresh.values()):
-                    await self._move_batch(leader, batch, fresh)
-                done += len(batch[leader.name])
+            if (writer := self._writer(leader)) is not None:
+                await self._copy(leader, writer, told)
+                return
+            async with ahead(batches(self._source, self._findings, leader, self._form())) as read:
+                async for batch in read:
+                    fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
+                    if any(fresh.values()) or batch.written:
+                        await self._move_batch(leader, batch, fresh)
+                    done += len(batch[leader.name])
+                    told(done, clean)
+
+    def _writer(self, leader: PresentTable) -> LineWriter | None:
+        """For a table that only the archive takes, and takes for the first time."""
+        if self._dry or leader.name in HOMES or leader.name not in self._empty:
+            return None
+        return line_writer(self._findings, leader)
+
+    async def _copy(self, table: PresentTable, writer: LineWriter, told: Told) -> None:
+        clean, done = table.rows - self._findings.count(table), 0
+        where = self._findings.where_clean(table)
+        async with ahead(portions(self._source, table, writer.archived(self._run.id), where, "t.rowid")) as read:
+            async for lines in read:
+                await self._archive.add_lines(table, lines)
+                done += lines.count(b"\n")
                 told(done, clean)
+
+    def _form(self) -> Form | None:
+        """How sessions' lines are written down, when archive and service both take them for the first time."""
+        if self._dry or not {"SessionAffirmation", SESSION_LINE.full_name} <= self._empty:
+            return None
+        return lambda writer: writer.archived(self._run.id)
 
     async def _index_archive(self) -> None:
         with self._progress.step("indexing the archive"):
@@ -134,6 +162,8 @@ class Mover:
             left = await self._without_taken(home, wanted, conflicts)
             chosen.append((home, left))
             self._moved.by_table[home.table.full_name] += len(left)
+        if batch.written:
+            chosen = [(home, batch.written if home.table is SESSION_LINE else rows) for home, rows in chosen]
         for name, places in fresh.items():
             self._moved.by_table[f"legacy.{name}"] += len(places)
         if not self._dry:
@@ -152,6 +182,8 @@ class Mover:
         for name, places in fresh.items():
             if places:
                 await self._archive.add(batch[name].only(places), self._run.id)
+        if batch.written:
+            await self._archive.add_lines(self._source.tables["SessionAffirmation"], batch.written.archived)
 
     async def _without_taken(self, home: Home, rows: Sequence[Row], conflicts: list[Conflict]) -> list[Row]:
         """The rows that are not there yet. Those in whose place another one stands are added to ``conflicts``."""
@@ -171,18 +203,27 @@ class Mover:
             async with session.transaction():
                 gone = await self._deleted_meanwhile(session, schema, chosen)
                 for home, rows in chosen:
-                    await postgres.add(session, home.table, _of_others(home, rows, gone))
+                    if isinstance(rows, WrittenLines):
+                        await postgres.add_lines(session, home.table, rows.served)
+                    else:
+                        await postgres.add(session, home.table, _of_others(home, rows, gone))
         except postgres.COLLIDED:  # a service was quicker: from now on we look before we add
             async with session.transaction():
                 gone = await self._deleted_meanwhile(session, schema, chosen)
                 for home, rows in chosen:
                     self._empty.discard(home.table.full_name)
-                    left = await self._without_taken(home, _of_others(home, rows, gone), conflicts)
+                    apart = rows.rows() if isinstance(rows, WrittenLines) else _of_others(home, rows, gone)
+                    left = await self._without_taken(home, apart, conflicts)
                     await postgres.add_what_fits(session, home.table, left)
 
     async def _deleted_meanwhile(self, session: Connection, schema: str, chosen: Sequence[Chosen]) -> set[str]:
         """Accounts of these rows that were deleted since the run began. They are asked for before any row is held."""
-        accounts = {account for home, rows in chosen for account in _accounts_of(home, rows)}
+        accounts = {
+            account
+            for home, rows in chosen
+            if not isinstance(rows, WrittenLines)
+            for account in _accounts_of(home, rows)
+        }
         return await postgres.erased(session, schema, sorted(accounts))
 
     async def _set_aside(self) -> None:
@@ -201,7 +242,7 @@ class Mover:
 
     async def _keep_unknown(self, name: str) -> int:
         kept = 0
-        for held in unknown_rows(self._source, name):
+        for held in unknown_rows(self._source, self._findings, name):
             rows = [(name, one.sha256, one.copy, one.row, self._run.id) for one in held]
             await self._schemas.legacy.executemany(_OTHER, rows)
             kept += len(rows)

@@ -1,8 +1,9 @@
 """The services' schemas, each reached as its own role, and the ways a row gets there or is found there again."""
 
 import asyncio
+import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -36,6 +37,8 @@ class Schemas:
     billing: Connection
     media: Connection
     legacy: Connection
+    reader: Connection
+    """A second one for `legacy`, to read what is there while the first is busy."""
 
     def of(self, table: ServiceTable) -> Connection:
         session: Connection = getattr(self, table.schema)
@@ -47,7 +50,8 @@ async def opened(databases: Databases) -> AsyncIterator[Schemas]:
     """One migration at a time. Raises AlreadyRunning, and what asyncpg raises when a database cannot be reached."""
     async with AsyncExitStack() as stack:
         sessions = {}
-        for schema, url in databases.urls().items():
+        urls = databases.urls()
+        for schema, url in {**urls, "reader": urls["legacy"]}.items():
             sessions[schema] = await asyncpg.connect(
                 plain_url(url), timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS
             )
@@ -85,6 +89,40 @@ async def add(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any
     """Adds rows quickly. Raises one of COLLIDED when a row is there already or its parent is not."""
     if rows:
         await session.copy_records_to_table(table.name, schema_name=table.schema, columns=table.columns, records=rows)
+
+
+async def add_lines(session: Connection, table: ServiceTable, lines: bytes) -> None:
+    """The same, for rows that are written down as COPY takes them."""
+    await copy_lines_to(session, table.schema, table.name, table.columns, lines)
+
+
+async def copy_lines_to(session: Connection, schema: str, table: str, columns: Sequence[str], lines: bytes) -> None:
+    """Adds rows that are written down."""
+    # plain bytes would be taken for the name of a file
+    await session.copy_to_table(table, schema_name=schema, columns=columns, source=memoryview(lines))
+
+
+async def lines_there(session: Connection, table: ServiceTable, keys: Sequence[str]) -> bytes:
+    """The rows whose first column is one of these, as COPY writes them, in the order of their keys' bytes."""
+    listed = ", ".join(f'"{name}"' for name in table.columns)
+    order = ", ".join(
+        f'"{name}"' + (' COLLATE "C"' if kind == "text" else "")
+        for name, kind in zip(table.columns[: table.key], table.types, strict=False)
+    )
+    where = f'"{table.columns[0]}" = {ONE_OF_THE_KEYS.format(kind=table.types[0])}'
+    query = f"SELECT {listed} FROM {table.full_name} WHERE {where} ORDER BY {order}"
+    found = io.BytesIO()
+    await session.copy_from_query(query, json.dumps(keys), output=writing(found.write))
+    return found.getvalue()
+
+
+def writing(write: Callable[[bytes], object]) -> Callable[[bytes], Awaitable[None]]:
+    """Takes what COPY sends."""
+
+    async def take(data: bytes) -> None:
+        write(data)
+
+    return take
 
 
 async def add_what_fits(session: Connection, table: ServiceTable, rows: Sequence[tuple[Any, ...]]) -> None:

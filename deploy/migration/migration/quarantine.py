@@ -36,7 +36,7 @@ def quarantined(source: Source, findings: Findings, table: PresentTable) -> Iter
             reasons = findings.within(table, rows.rowids[0], rows.rowids[-1])
             yield [
                 Quarantined(reasons[rowid], canonical(dict(zip(names, values, strict=True))))
-                for rowid, values in zip(rows.rowids, rows.exact, strict=True)
+                for rowid, *values in zip(rows.rowids, *map(rows.columns.__getitem__, names), strict=True)
             ]
 
 
@@ -49,12 +49,15 @@ class UnknownRow:
     row: str
 
 
-def unknown_rows(source: Source, name: str) -> Iterator[list[UnknownRow]]:
+def unknown_rows(source: Source, findings: Findings, name: str) -> Iterator[list[UnknownRow]]:
+    """The table's rows, but for those that name somebody whose account was deleted."""
     copies: Counter[str] = Counter()
     with source.every_byte():
         for texts in source.read_unknown(name):
             held = []
             for text in texts:
+                if any(naming in text for naming in findings.naming_deleted):
+                    continue
                 digest = sha256(text.encode()).hexdigest()
                 held.append(UnknownRow(digest, copies[digest], text))
                 copies[digest] += 1

@@ -63,8 +63,9 @@ class Rows:
 
     @cached_property
     def exact(self) -> list[tuple[Any, ...]]:
-        """Each row as it is digested: the known columns this file has, then those nobody knows."""
-        return list(zip(*(self.columns[name] for name in (*self.table.columns, *self.table.extra)), strict=True))
+        """Each row as it is digested: the known columns this file has, then those nobody knows, which hold anything."""
+        known = [self.columns[name] for name in self.table.columns]
+        return list(zip(*known, *(map(canonical, self.columns[name]) for name in self.table.extra), strict=True))
 
     def instants(self, name: str) -> Sequence[datetime | None]:
         """The column's dates, read once however many ask."""
@@ -97,14 +98,20 @@ class Source:
         return [self.tables[table.name] for table in TABLES if table.name in self.tables]
 
     @property
+    def utf8(self) -> bool:
+        """Whether the file keeps its texts in the same bytes as PostgreSQL takes them."""
+        return bool(self.connection.execute("PRAGMA encoding").fetchone()[0] == "UTF-8")
+
+    @property
     def missing(self) -> list[str]:
         return [table.name for table in TABLES if table.name not in self.tables]
 
     def migrations_applied(self) -> int:
         """How many of the prototype's own migrations made this file; 0 when it does not say."""
-        if BOOKKEEPING not in self.unknown:
-            return 0
-        (count,) = self.connection.execute(f"SELECT count(*) FROM {quoted(BOOKKEEPING)}").fetchone()
+        return self.count(BOOKKEEPING) if BOOKKEEPING in self.unknown else 0
+
+    def count(self, name: str) -> int:
+        (count,) = self.connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
         return int(count)
 
     def read(self, table: PresentTable, where: str = "", order: str = "", values: Sequence[Any] = ()) -> Iterator[Rows]:
@@ -185,7 +192,10 @@ def _batches(cursor: sqlite3.Cursor, largest: int) -> Iterator[list[tuple[Any, .
 @contextmanager
 def opened(snapshot: Path) -> Iterator[Source]:
     """The snapshot's tables, for reading; what is found out about them goes to SQLite's own temporary file."""
-    connection = sqlite3.connect(f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # read in threads, one at a time or under SQLite's own lock
+    connection = sqlite3.connect(
+        f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+    )
     try:
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("PRAGMA cache_size = -16000")

@@ -7,6 +7,7 @@ of them are clean and Python's built-ins do that quickly; single values only whe
 import base64
 import json
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,7 +18,10 @@ from migration.legacy_tables import Kind, LegacyColumn
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
+_MICROSECOND = timedelta(microseconds=1)
+_INFINITE_DATES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+"""What asyncpg writes as PostgreSQL's infinity, which is another value."""
+EARLIEST = (_INFINITE_DATES[0] - EPOCH) // _MILLISECOND + 1
 LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 _WRITTEN_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _TYPES: dict[Kind, frozenset[type]] = {
@@ -28,6 +32,9 @@ _TYPES: dict[Kind, frozenset[type]] = {
     "instant": frozenset({int}),
 }
 _INFINITE = (float("inf"), float("-inf"))
+ESCAPES = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+"""The characters that COPY writes in another way, the backslash before those that are written with one."""
+_ESCAPES = str.maketrans(ESCAPES)
 
 
 class BrokenText(bytes):
@@ -120,7 +127,10 @@ def written_instant(text: str) -> datetime:
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:])) * (-1 if zone[0] == "-" else 1)
     year, month, day, hour, minute, second = map(int, whole)
     microsecond = int((fraction or "0").ljust(6, "0"))
-    return datetime(year, month, day, hour, minute, second, microsecond, UTC) - offset
+    moment = datetime(year, month, day, hour, minute, second, microsecond, UTC) - offset
+    if moment in _INFINITE_DATES:
+        raise OverflowError("infinite")
+    return moment
 
 
 def milliseconds(moment: datetime) -> int:
@@ -147,6 +157,12 @@ def canonical(value: Any) -> str:
     return _encoder.encode(value)
 
 
+def namings(identity: str) -> frozenset[str]:
+    """How an id stands in a canonical text: as a value, or within JSON, in either spelling, that is a text there."""
+    inner = (canonical(identity), json.dumps(identity, ensure_ascii=False))
+    return frozenset({inner[0], *(canonical(text)[1:-1] for text in inner)})
+
+
 class Digest:
     """SHA-256 over rows in the order they are added, however they are cut into batches."""
 
@@ -156,11 +172,12 @@ class Digest:
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            self.add_text(_listed(rows), len(rows))
+            self.add_lines(copy_lines(rows))
 
-    def add_text(self, text: bytes, rows: int) -> None:
-        self._hash.update(text)
-        self.rows += rows
+    def add_lines(self, lines: bytes) -> None:
+        """Rows that are written down already, or any piece of them."""
+        self._hash.update(lines)
+        self.rows += lines.count(b"\n")
 
     def hex(self) -> str:
         return self._hash.hexdigest()
@@ -169,9 +186,9 @@ class Digest:
 def digest_both(one: Digest, rows: Sequence[tuple[Any, ...]], other: Digest, others: Sequence[tuple[Any, ...]]) -> None:
     """Adds to either digest its own rows. Rows that are the same down to the types are written down once for both."""
     if rows and _same(rows, others):
-        text = _listed(rows)
-        one.add_text(text, len(rows))
-        other.add_text(text, len(others))
+        lines = copy_lines(rows)
+        one.add_lines(lines)
+        other.add_lines(lines)
     else:
         one.add(rows)
         other.add(others)
@@ -185,5 +202,18 @@ def _same(rows: Sequence[tuple[Any, ...]], others: Sequence[tuple[Any, ...]]) ->
     return kinds == other_kinds and float not in kinds and bool not in kinds
 
 
-def _listed(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    return canonical(rows)[1:-1].encode() + b","
+def copy_lines(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """A line for each row, as COPY would write it: see ``lines``. No two values of one column are written alike."""
+    return "".join(["\t".join(map(_field, row)) + "\n" for row in rows]).encode()
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if type(value) is str:
+        return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
+    if type(value) is float:  # to the last bit
+        return struct.pack(">d", value).hex()
+    if type(value) is datetime:
+        return str((value - EPOCH) // _MICROSECOND)
+    return str(int(value))
