@@ -283,7 +283,7 @@ STRUGGLE_LINES = _lines("""
     I meet {s} with a slow, kind breath.
     When {s} visits, I stay on my own side.
     I have come through {s} before, and I stand here.
-    My hands stay warm and steady around {s}.
+    I stay warm and steady beside {s}.
     I can feel {s} and still choose my next step.
     I speak kindly to myself when {s} is loud.
     {S} softens when I breathe all the way out.
