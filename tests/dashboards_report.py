@@ -21,12 +21,9 @@ from typing import Any
 import aiohttp
 
 from embedded.journey import Journey
-from embedded.object_store import PrivateObjectStore
-from embedded.postgres import PrivatePostgres
-from embedded.processes import free_ports
 from tests.support.deployment import Deployment
 from tests.support.prometheus import PrivatePrometheus, ShownPanel, dashboards
-from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.servers_apart import servers_apart
 from tests.support.watched_product import jobs_of
 
 Series = dict[str, list[tuple[float, float]]]
@@ -51,17 +48,8 @@ def main() -> None:
 async def _recorded(folder: Path, journeys: int) -> Mapping[str, Series]:
     """Every panel's series, by title."""
     async with AsyncExitStack() as stack:
-        postgres, objects, broker = PrivatePostgres(), PrivateObjectStore(), PrivateRabbitMQ()
-        database_port, object_port = free_ports(2)
-        await postgres.start(folder / "postgres", database_port, durable=False)
-        stack.push_async_callback(postgres.stop)
-        await objects.start(folder / "objects", object_port)
-        stack.push_async_callback(objects.stop, at_once=True)
-        await broker.start(folder / "rabbitmq")
-        stack.push_async_callback(broker.kill)
-        await objects.create_bucket("entrain")
-        broker_url = await broker.create_vhost("entrain")
-        deployment = await stack.enter_async_context(Deployment(folder, postgres, objects, "entrain", broker_url))
+        servers = await stack.enter_async_context(servers_apart(folder))
+        deployment = await stack.enter_async_context(servers.deployment())
         prometheus = await stack.enter_async_context(PrivatePrometheus(folder / "prometheus", jobs_of(deployment)))
         began = time.time()
         await deployment.seed()

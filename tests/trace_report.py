@@ -12,13 +12,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from embedded.leaving import Leaving
-from embedded.object_store import PrivateObjectStore
-from embedded.postgres import PrivatePostgres
-from embedded.processes import free_ports
 from tests.sound_report import with_section
-from tests.support.deployment import Deployment
 from tests.support.event_ledger import until
-from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.servers_apart import servers_apart
 from tests.support.trace_receiver import Seen, TraceReceiver, waterfall
 
 USER = "user_2showsWhatTracesAre"
@@ -44,27 +40,12 @@ async def traces(folder: Path) -> dict[str, list[Seen]]:
     """A trace of each story."""
     async with AsyncExitStack() as stack:
         collector = await stack.enter_async_context(TraceReceiver())
-        deployment = await stack.enter_async_context(await _deployment(stack, folder, collector.url))
+        servers = await stack.enter_async_context(servers_apart(folder))
+        print("starting the product's processes")
+        deployment = await stack.enter_async_context(servers.deployment(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url))
         deployment.clerk.sign_up(USER)
         await Leaving(deployment.url, deployment, tell=print).leave(USER)
         return {title: await _first(collector, *story) for title, story in STORIES.items()}
-
-
-async def _deployment(stack: AsyncExitStack, folder: Path, collector: str) -> Deployment:
-    postgres, objects, rabbitmq = PrivatePostgres(), PrivateObjectStore(), PrivateRabbitMQ()
-    database_port, object_port = free_ports(2)
-    print("starting PostgreSQL, RabbitMQ and an S3 server")
-    stack.push_async_callback(rabbitmq.kill)
-    stack.push_async_callback(objects.stop, at_once=True)
-    stack.push_async_callback(postgres.stop)
-    await postgres.start(folder / "postgres", database_port, durable=False)
-    await objects.start(folder / "objects", object_port)
-    await rabbitmq.start(folder / "rabbitmq")
-    await objects.create_bucket("traces")
-    (folder / "deployment").mkdir()
-    print("starting the product's processes")
-    vhost = await rabbitmq.create_vhost("traces")
-    return Deployment(folder / "deployment", postgres, objects, "traces", vhost, OTEL_EXPORTER_OTLP_ENDPOINT=collector)
 
 
 async def _first(collector: TraceReceiver, first: str, last: str) -> list[Seen]:
