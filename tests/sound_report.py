@@ -23,12 +23,12 @@ from scipy.signal import spectrogram
 from media import aac, beds
 from media.catalogue import CATALOGUE
 from media.circle import SECONDS
+from media.hibari_speech import HibariSpeech
 from media.line_audio import TAIL
 from media.loudness import loudness, true_peak
 from media.rendering import render
 from media.samples import RATE, Samples, decibels
 from media.soundscapes import SOUNDSCAPES
-from media.speech import HibariSpeech
 from tests.support import bed_measures as measure
 
 WIDTH, HEIGHT, SHADES = 720, 200, 16

@@ -42,12 +42,13 @@ from embedded.object_store import PrivateObjectStore
 from embedded.processes import free_ports
 from media import aac
 from media.composer import compose
+from media.hibari_speech import HibariSpeech
 from media.line_audio import CEILING_DBTP, LEAD, PAUSE, REST, TAIL, TARGET_LUFS
 from media.loudness import loudness, true_peak
 from media.memory import give_back
 from media.rendering import Rendering, render
 from media.samples import RATE, Samples, trim
-from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, HibariSpeech
+from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE
 from media.storage import IMMUTABLE, ObjectStorage, S3Storage
 from media.stored_lines import RecentLines, StoredLines
 from tests.support.media import settings

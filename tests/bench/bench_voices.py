@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import soxr
 
+from media.hibari_speech import TIMBRES, HibariSpeech
 from media.kokoro import KokoroSpeech
 from media.samples import RATE, Samples, trim
-from media.speech import FIRST_TAKE, SECOND_TAKE, TIMBRES, HibariSpeech, Speech
+from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
 LINES = (
     "I choose calm over worry tonight, and my breath follows.",

@@ -22,7 +22,8 @@ from embedded.kept_secrets import CDN_KEY_ID
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.webhook_signatures import revenuecat_headers, svix_headers
-from media.commands import add_session, hash_of_lines
+from media.commands import add_session
+from media.lines import hash_of_lines
 from media.models import Session
 from tests.support.deployment import SERVICES
 from tests.support.event_ledger import until

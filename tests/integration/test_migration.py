@@ -17,7 +17,7 @@ import pytest
 
 from common.progress import Progress, Told
 from embedded.clerk import ClerkStandIn
-from media.commands import hash_of_lines
+from media.lines import hash_of_lines
 from migration import commands
 from migration.accounts import UNOWNED
 from migration.commands import Options

@@ -20,8 +20,9 @@ from common.messaging.envelope import Envelope
 from common.service import HttpServer, Service
 from common.tracing import current_trace
 from embedded.object_store import PrivateObjectStore
-from media.commands import add_session, hash_of_lines
+from media.commands import add_session
 from media.consumers import entitlements, users
+from media.lines import hash_of_lines
 from media.models import Session, SessionAudio
 from media.service import build
 from media.settings import MediaSettings

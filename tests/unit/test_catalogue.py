@@ -10,8 +10,8 @@ import pytest
 from media.affirmation_rules import validate
 from media.beds import frequency_for
 from media.catalogue import CATALOGUE, CatalogueSession
+from media.hibari_speech import TIMBRES
 from media.lines import normalise
-from media.speech import TIMBRES
 
 GOALS = {
     "wake-up",

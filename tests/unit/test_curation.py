@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.curation import Best, Card, Goal, Wishes, cards, finishes
-from media.speech import TIMBRES
+from media.hibari_speech import TIMBRES
 
 NO_WISHES = Wishes()
 BEST = Best("Quiet Centre", "meditate", "onyx", "Theta", 3)

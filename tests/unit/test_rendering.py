@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media import aac
+from media.hibari_speech import TIMBRES, HibariSpeech
 from media.line_audio import PAUSE, REST, BadRender, Clip, DamagedLine, LineAudio, line_key
 from media.lines import MAX_LINE_CHARACTERS, normalise, require_speakable
 from media.loudness import cells, loudness, true_peak
 from media.m4a import unwrap
 from media.rendering import Rendering, Segment, check, render
 from media.samples import FRAME, RATE, Samples, fade_edges, silence, trim
-from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, TIMBRES, HibariSpeech, Take, Unspeakable
+from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE, Take, Unspeakable
 from media.studio import RenderCancelled
 
 LINES = ["I choose calm over worry tonight.", "Each breath brings me home.", "I trust the pace of my own body."]

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 
+from media.hibari_speech import HibariSpeech
 from media.rendering import render
-from media.speech import HibariSpeech
 
 LINES = ["I choose calm over worry tonight.", "Each breath brings me home.", "I trust the pace of my own body."]
 _ELSEWHERE = f"""
 from media.rendering import render
-from media.speech import HibariSpeech
+from media.hibari_speech import HibariSpeech
 print(render({LINES!r}, "onyx", HibariSpeech(), threads=3).sha256)
 """
 

@@ -17,7 +17,7 @@ from backup.manifest import Manifest, NotABackup
 from backup.postgres_client import NoClient, ProgramFailed
 from backup.restoring import CannotRestore, Outcome, restore, whole
 from backup.settings import BackupSettings, RestoreSettings
-from common.db.engine import LOST
+from common.db.driver import LOST
 from common.progress import Progress
 
 WHOLE, NOT_WHOLE, REFUSED = 0, 1, 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from common.db.engine import plain_url
+from common.db.driver import plain_url
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 _KEPT = ("PATH", "HOME", "TMPDIR", "PGSSLROOTCERT", "LD_LIBRARY_PATH")

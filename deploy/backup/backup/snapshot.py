@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from backup.manifest import OutboxPosition, Schema, Table
-from common.db.engine import plain_url
+from common.db.driver import plain_url
 from common.progress import Progress
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -11,13 +11,12 @@ from typing import Any
 
 import asyncpg
 
-from common.db.engine import LOST
+from common.db.driver import LOST
+from common.errors import Unavailable
 from common.progress import Progress
-from media.storage import StorageUnavailable
 from migration import commands
-from migration.accounts import BadMapping
+from migration.accounts import BadMapping, ClerkUnusable
 from migration.certificate import page
-from migration.clerk_accounts import ClerkUnusable
 from migration.commands import NotReady, Options
 from migration.postgres import AlreadyRunning
 from migration.runs import NoSuchRun
@@ -42,7 +41,7 @@ def main() -> int:
         return _refuse("another migration is running on this database")
     except sqlite3.DatabaseError as error:
         return _refuse(f"{arguments.file.name} cannot be read as a SQLite database: {type(error).__name__}")
-    except StorageUnavailable:
+    except Unavailable:
         progress.say("cut off: the audio store could not be reached; run the same command again to go on")
         return INCOMPLETE
     except LOST as error:  # its words may quote a row

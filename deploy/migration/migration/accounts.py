@@ -20,6 +20,10 @@ class BadMapping(Exception):
     """The mapping cannot be used; the message says which line."""
 
 
+class ClerkUnusable(Exception):
+    """Clerk could not be asked; the message says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accounts:
     """``mapping`` by old id. ``issuer`` is the identity provider's, for ids that are its accounts."""

@@ -19,17 +19,17 @@ from media.object_keys import session_prefix
 from media.settings import MediaSettings
 from media.storage import IMMUTABLE, S3Storage
 from migration.audio_files import AudioFolder, S3Place, s3_place
+from migration.audio_proof import STORED
 from migration.findings import Findings
-from migration.homes import session_id, shown_id
+from migration.homes import session_id
 from migration.moving import Run
-from migration.postgres import Connection, Schemas
+from migration.postgres import Connection
 from migration.sound import NotPlayable, is_beep, listen, segments
 from migration.source import Source
 from migration.values import instant
 
 LARGEST_FILE = 256 << 20
-STORED, MISSING, UNPLAYABLE, BEEP = "stored", "missing", "unplayable", "beep"
-LOST = "lost or altered"
+MISSING, UNPLAYABLE, BEEP = "missing", "unplayable", "beep"
 _PORTION = 500
 _NOTE = """
     INSERT INTO legacy.audio_file VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -184,25 +184,3 @@ class AudioMover:
         filled = measured or (None,) * 9
         await self._legacy.execute(_NOTE, wanted.session_id, outcome, *filled, self._run.id)
         return outcome
-
-
-async def prove_files(schemas: Schemas, store: Store | None, progress: Progress) -> dict[str, Any]:
-    """Reads every stored file again and compares its hash; says whose session is rendered anew, and why."""
-    counts: Counter[str] = Counter()
-    lists: dict[str, list[str]] = {}
-    rows = await schemas.legacy.fetch("SELECT session_id, outcome, audio_key, sha256 FROM legacy.audio_file ORDER BY 1")
-    used = "SELECT EXISTS (SELECT 1 FROM media.session_audio WHERE session_id = $1 AND audio_key = $2)"
-    with progress.step("proving audio files") as told:
-        for number, row in enumerate(rows, start=1):
-            outcome = row["outcome"]
-            if outcome == STORED and not await schemas.media.fetchval(used, row["session_id"], row["audio_key"]):
-                outcome = "replaced or removed since"
-            elif outcome == STORED and store is not None:
-                data = await store.ours.get(row["audio_key"])
-                intact = data is not None and hashlib.sha256(data).hexdigest() == row["sha256"]
-                outcome = "stored and read back" if intact else LOST
-            counts[outcome] += 1
-            if not outcome.startswith(STORED):
-                lists.setdefault(outcome, []).append(shown_id(row["session_id"]))
-            told(number, len(rows))
-    return {"counts": dict(counts), "sessions": lists, "intact": not counts[LOST]}

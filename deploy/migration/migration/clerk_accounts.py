@@ -9,15 +9,12 @@ from pydantic import Field, SecretStr
 from common.progress import Progress
 from common.settings import Settings, read_as
 from common.web.client import CallFailed, HttpClient, Patience
+from migration.accounts import ClerkUnusable
 
 PATIENCE = Patience(connect=3.0, read=10.0, total=60.0)
 RETRIES = 5
 MOST = 100
 """Users of one address that are looked at. Clerk lets an address be verified by one, but be claimed by many."""
-
-
-class ClerkUnusable(Exception):
-    """Clerk could not be asked; the message says why and what to do."""
 
 
 class ClerkAccess(Settings):

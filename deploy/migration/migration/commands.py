@@ -13,11 +13,10 @@ from common.clock import utc_now
 from common.progress import Progress
 from migration import archive, postgres, runs
 from migration.accounts import CLERK_IDS, LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
-from migration.audio import AudioMover, Store, prove_files
 from migration.audio_files import AudioFolder
 from migration.audio_left import left_behind
+from migration.audio_proof import prove_files
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
-from migration.clerk_accounts import accounts_of
 from migration.findings import Findings, judge
 from migration.forgetting import Forgetting
 from migration.homes import HOMES, Context, is_placeholder
@@ -174,6 +173,8 @@ async def _move_audio(
         if options.storage:
             raise NotReady("--storage needs a bucket to bring the files to: set AWS_S3_BUCKET_NAME and its credentials")
         return
+    from migration.audio import AudioMover, Store  # what reads sound takes long to load
+
     folder = AudioFolder(options.storage) if options.storage else None
     async with Store(settings) as store:
         await AudioMover(source, findings, schemas.legacy, store, folder, run, progress).move_all()
@@ -183,8 +184,10 @@ async def _prove_audio(schemas: Schemas, progress: Progress) -> dict[str, Any]:
     settings = bucket_settings()
     if settings is None:
         return await prove_files(schemas, None, progress)
+    from migration.audio import Store
+
     async with Store(settings) as store:
-        return await prove_files(schemas, store, progress)
+        return await prove_files(schemas, store.ours.get, progress)
 
 
 async def _accounts(options: Options, source: Source, progress: Progress) -> Accounts:
@@ -196,12 +199,18 @@ async def _accounts(options: Options, source: Source, progress: Progress) -> Acc
     named = {old_id: account for old_id, account in mapping.items() if "@" in account}
     own = _own_addresses(source, mapping) if options.match_addresses else {}
     wanted = named | {old_id: address for old_id, (_, address) in own.items()}
-    mapping |= (found := await accounts_of(wanted, progress)) if wanted else {}
+    mapping |= (found := await _asked_of_clerk(wanted, progress)) if wanted else {}
     if missing := named.keys() - found.keys() if wanted else ():
         raise BadMapping(f"{len(missing)} of the addresses are verified by no account, or by more than one")
     unmatched = tuple(row for old_id, (row, _) in own.items() if old_id not in mapping)
     issuer = options.issuer or _issuer_of_environment()
     return Accounts(mapping, issuer, leading_ids(mapping, _user_ids(source, mapping)), unmatched)
+
+
+async def _asked_of_clerk(addresses: Mapping[str, str], progress: Progress) -> dict[str, str]:
+    from migration.clerk_accounts import accounts_of  # its HTTP client is needed for nothing else
+
+    return await accounts_of(addresses, progress)
 
 
 def _own_addresses(source: Source, mapping: Mapping[str, str]) -> dict[str, tuple[int, str]]:

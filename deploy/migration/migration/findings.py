@@ -12,7 +12,6 @@ from typing import Any, get_args
 
 from common.progress import Progress
 from media import curation
-from media.schemas import ListeningEventRequest
 from migration.first_look import look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
@@ -35,7 +34,7 @@ def _among(values: Any) -> str:
     return ", ".join(f"'{value}'" for value in get_args(values))
 
 
-_EVENT_KINDS = _among(ListeningEventRequest.model_fields["event_type"].annotation)
+_EVENT_KINDS = _among(curation.ListeningKind)
 _RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Session": (
         ("unknown source", "source", "t.source NOT IN ('catalog', 'user', 'generated')"),

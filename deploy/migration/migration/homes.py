@@ -17,8 +17,8 @@ from common.clock import wire_time
 from common.contracts.media import AudioRequested
 from common.messaging.envelope import Envelope
 from common.tracing import current_trace
-from media.commands import hash_of_lines
-from media.schemas import UUID_SHAPE
+from media.ids import UUID_SHAPE
+from media.lines import hash_of_lines
 from migration.accounts import Accounts
 from migration.jsonb import object_as_jsonb
 from migration.service_tables import (

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from common.db.engine import plain_url
+from common.db.driver import plain_url
 from migration.service_tables import ServiceTable
 from migration.settings import Databases
 

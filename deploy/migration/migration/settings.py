@@ -4,10 +4,12 @@
 """
 
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from common.settings import DatabaseSettings, read_as
-from media.settings import MediaSettings
+
+if TYPE_CHECKING:
+    from media.settings import MediaSettings
 
 
 class _Identity(DatabaseSettings):
@@ -40,8 +42,10 @@ class Databases:
         return {schema: settings.direct_url for schema, settings in self._settings.items()}
 
 
-def bucket_settings() -> MediaSettings | None:
+def bucket_settings() -> "MediaSettings | None":
     """Media's settings of the store; None where no bucket is named."""
     if not (os.environ.get("MEDIA_AWS_S3_BUCKET_NAME") or os.environ.get("AWS_S3_BUCKET_NAME")):
         return None
+    from media.settings import MediaSettings  # without a bucket it is not needed, and slow to load
+
     return MediaSettings.load()

@@ -16,7 +16,8 @@ import uvloop
 from fastapi import FastAPI
 from sqlalchemy import MetaData
 
-from common.db.engine import LOST, Database
+from common.db.driver import LOST
+from common.db.engine import Database
 from common.db.retention import Forgetting, Retention
 from common.invariants import Invariant, Invariants, outbox_published
 from common.messaging.bus import Bus, Consumption

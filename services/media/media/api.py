@@ -15,6 +15,7 @@ from common.web.pagination import Paging
 from common.web.transactions import Transaction
 from media import commands, curation, export, schemas
 from media.grants import unseal
+from media.ids import UUID_SHAPE
 from media.models import CurationProfile, Session, tombstones
 from media.plans import FreeLimitReached
 from media.playback import AudioNotReady, Playback
@@ -35,7 +36,7 @@ from media.voices import VOICES
 router = APIRouter(route_class=WireRoute, dependencies=[Depends(refuse_erased)])
 """Whoever calls is verified first, on every route, before anything else of the request is looked at."""
 
-_UUID = re.compile(schemas.UUID_SHAPE)
+_UUID = re.compile(UUID_SHAPE)
 
 
 class InvalidSessionId(DomainError):
@@ -47,7 +48,7 @@ class InvalidSessionId(DomainError):
 def session_id(
     identity: Annotated[
         str,
-        Path(alias="id", examples=[schemas.EXAMPLE_SESSION], json_schema_extra={"pattern": schemas.UUID_SHAPE}),
+        Path(alias="id", examples=[schemas.EXAMPLE_SESSION], json_schema_extra={"pattern": UUID_SHAPE}),
     ],
 ) -> str:
     if not _UUID.fullmatch(identity):
@@ -61,7 +62,7 @@ def playback(request: Request) -> Playback:
 
 
 SessionId = Annotated[str, Depends(session_id)]
-JobId = Annotated[str, Path(alias="id", json_schema_extra={"pattern": schemas.UUID_SHAPE})]
+JobId = Annotated[str, Path(alias="id", json_schema_extra={"pattern": UUID_SHAPE})]
 Playing = Annotated[Playback, Depends(playback)]
 NO_SUCH_SESSION = refusals(InvalidSessionId, NotFound)
 Grant = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})]

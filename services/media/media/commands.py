@@ -63,11 +63,6 @@ DIFFERENCES = Counter("media_entitlement_differences_total", "Plans that were no
 log = logger("media")
 
 
-def hash_of_lines(lines: Sequence[str]) -> str:
-    """sha256 (hex) of a form that tells any two lists of lines apart, whatever characters they hold."""
-    return hashlib.sha256(json.dumps(list(lines)).encode()).hexdigest()
-
-
 def goal_tag_of(spoken: str | None) -> str | None:
     """The tag behind any spelling: "Anxiety Relief" is `anxiety-relief`."""
     return "-".join((spoken or "").lower().split()) or None
@@ -177,7 +172,7 @@ def _session_of(uow: UnitOfWork, user_id: str, draft: DraftSession, key: str | N
         frequency_hz=frequency.hz if frequency else None,
         brainwave_state=frequency.brainwave_state if frequency else None,
         solfeggio_hz=draft.solfeggio_hz,
-        lines_hash=hash_of_lines(draft.affirmations),
+        lines_hash=spoken.hash_of_lines(draft.affirmations),
         idempotency_key=key,
         request_hash=_hash_of_request(draft),
         created_at=uow.now,

@@ -15,6 +15,7 @@ Preset = Literal["alpha", "beta", "delta", "theta", "smr"]
 Goal = Literal["Calm", "Focus", "Sleep", "Confidence", "Reset"]
 VoicePreference = Literal["More space", "Balanced", "More guidance"]
 SoundPreference = Literal["Voice-forward", "Balanced", "Atmosphere-forward"]
+ListeningKind = Literal["start", "complete", "abandon", "replay", "skip_affirmation", "mix_adjust"]
 
 LONG, MIDDLE, SHORT = 600, 420, 300
 """Seconds a card promises."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from media.elevenlabs_speech import ElevenLabsSpeech
+from media.hibari_speech import HibariSpeech
 from media.kokoro import KokoroSpeech
 from media.openai_speech import OpenAISpeech
 from media.settings import MediaSettings
-from media.speech import HibariSpeech, Speech
+from media.speech import Speech
 
 
 def engine_named(name: str, settings: MediaSettings) -> Speech:

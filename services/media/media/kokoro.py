@@ -19,8 +19,8 @@ import soxr
 from hibari.g2p import G2P
 
 from media.kokoro_pieces import MODEL, SPEAKERS
-from media.samples import RATE, Samples, silence, trim
-from media.speech import DEFAULT_VOICE, FIRST_TAKE, SENTENCE_PAUSE, Take, Unspeakable, closed
+from media.samples import RATE, SENTENCE_PAUSE, Samples, silence, trim
+from media.speech import DEFAULT_VOICE, FIRST_TAKE, Take, Unspeakable, closed
 
 MODEL_RATE = 24_000
 _STYLES, _STYLE_SIZE = 510, 256

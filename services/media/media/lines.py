@@ -4,8 +4,11 @@ as code.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from media.speech import Unspeakable
 
@@ -48,3 +51,8 @@ def require_speakable(text: str) -> None:
     for char in unicodedata.normalize("NFKD", normalise(text)):
         if unicodedata.category(char) in _LETTERS and not unicodedata.name(char, "").startswith("LATIN "):
             raise Unspeakable(f"The voices speak English and cannot say “{char}”.")
+
+
+def hash_of_lines(lines: Sequence[str]) -> str:
+    """sha256 (hex) of a form that tells any two lists of lines apart, whatever characters they hold."""
+    return hashlib.sha256(json.dumps(list(lines)).encode()).hexdigest()

@@ -14,6 +14,9 @@ FRAME = 1024
 Samples = npt.NDArray[np.float32]
 """Full scale is 1.0. One channel is `(n,)`, two channels are `(2, n)`."""
 
+SENTENCE_PAUSE = RATE * 350 // 1000
+"""Between the sentences of one line."""
+
 _ENVELOPE_WINDOW = RATE // 200  # 5 ms
 _AUDIBLE_BELOW_PEAK_DB = 48.0
 

@@ -10,10 +10,8 @@ from common.web.app import Instant, WireModel
 from common.web.numbers import WHOLE, Count
 from common.web.text import NO_NUL, NOT_BLANK, Url, UserIdText, one_of, storable
 from media import curation
+from media.ids import UUID_SHAPE
 from media.lines import MAX_LINE_CHARACTERS
-
-UUID_SHAPE = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-"""Any version and variant digit: ids of the catalogue have impossible ones."""
 
 MAXIMUM_LINES = 60
 
@@ -290,7 +288,7 @@ def _bounded(details: dict[str, Any]) -> dict[str, Any]:
 class ListeningEventRequest(WireModel):
     """The body of POST /sessions/{id}/events."""
 
-    event_type: Literal["start", "complete", "abandon", "replay", "skip_affirmation", "mix_adjust"]
+    event_type: curation.ListeningKind
     metadata: Annotated[dict[str, Any], AfterValidator(_bounded)] | None = Field(
         None, examples=[{"source": "curation_card", "cardSlot": "tonight"}]
     )

@@ -9,7 +9,8 @@ from common.db.engine import Database
 from common.db.uow import UnitOfWork
 from media.beds import background_key, bed_files, brain_layer, certificate, certificate_key, frequency_for
 from media.catalogue import CATALOGUE, CatalogueSession
-from media.commands import add_session, hash_of_lines, request_audio, rewrite_session
+from media.commands import add_session, request_audio, rewrite_session
+from media.lines import hash_of_lines
 from media.models import Session
 from media.queries import locked_session
 from media.storage import REVALIDATED, ObjectStorage

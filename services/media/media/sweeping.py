@@ -11,7 +11,8 @@ from datetime import timedelta
 import asyncpg
 from sqlalchemy.dialects.postgresql import insert
 
-from common.db.engine import LOST, Database
+from common.db.driver import LOST
+from common.db.engine import Database
 from common.observability import logger
 from media.models import SweptPrefix
 from media.outages import outages_told

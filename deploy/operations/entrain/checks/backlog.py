@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from common.db.engine import LOST
+from common.db.driver import LOST
 from entrain.checks.databases import session
 from entrain.deployment import OWNERS, Deployment
 from entrain.findings import Check, Outcome, fail, ok, said, warn

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from common.db.engine import LOST
+from common.db.driver import LOST
 from entrain.checks.databases import session
 from entrain.deployment import Deployment
 from entrain.findings import Check, Outcome, fail, ok, said, skip, warn

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from common.db.engine import LOST, plain_url
+from common.db.driver import LOST, plain_url
 from common.db.migrations import newest_revision, revisions
 from entrain.deployment import OWNERS, Deployment, is_inside
 from entrain.findings import Check, Outcome, fail, ok, said, warn

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from common.db.engine import LOST
+from common.db.driver import LOST
 from entrain.checks.databases import session
 from entrain.deployment import Deployment
 from entrain.findings import Check, Outcome, fail, ok, said, warn

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from common.db.engine import LOST
+from common.db.driver import LOST
 from entrain.checks.databases import session
 from entrain.deployment import Deployment
 from entrain.findings import Check, Outcome, fail, ok, said, warn

@@ -1,6 +1,5 @@
 """The database of one service: an engine, its transactions, and whether it answers."""
 
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from common.clock import Clock, utc_now
+from common.db.driver import LOST, plain_url
 from common.db.uow import EventSink, UnitOfWork
 from common.settings import DatabaseSettings
 
@@ -25,7 +25,6 @@ TRUSTED_SECONDS = 15
 """A pooled session used this recently is not asked whether it lives: the question costs three round trips."""
 POOL_SIZE = Gauge("database_pool_sessions_limit", "Database sessions the pool opens at most", ["service"])
 POOL_IN_USE = Gauge("database_pool_sessions_in_use", "Database sessions in use", ["service"])
-_SCHEME = re.compile(r"^postgres(ql)?(\+\w+)?://")
 
 
 class Database:
@@ -119,13 +118,6 @@ def engine_of(url: str, options: Mapping[str, Any], **pool: Any) -> AsyncEngine:
     )
 
 
-def plain_url(url: str) -> str:
-    """The URL as asyncpg takes it, without SQLAlchemy's driver name."""
-    return _SCHEME.sub("postgresql://", url)
-
-
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a plain session raises when PostgreSQL is down, full or restarting; the last when it ends amid an exchange."""
 REACHING_FAILED = (*LOST, PoolTimeout, DBAPIError)
 """Everything that a database which is down, full or restarting can make a statement raise."""
 

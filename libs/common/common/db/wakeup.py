@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from common.db.engine import plain_url
+from common.db.driver import plain_url
 
 RELISTEN_SECONDS = 5.0
 

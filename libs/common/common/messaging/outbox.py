@@ -17,7 +17,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.contracts.event import Event
-from common.db.engine import LOST
+from common.db.driver import LOST
 from common.db.tables import outbox_of
 from common.messaging.bus import Bus
 from common.messaging.envelope import MAXIMUM_BYTES, Envelope

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from common.db.engine import LOST, is_outage, plain_url
+from common.db.driver import LOST, plain_url
+from common.db.engine import is_outage
 from common.errors import PermanentError
 from common.messaging import bus_statements as sql
 from common.messaging.bus import Binding, Deliver, ParkedMessage, RetryPolicy
