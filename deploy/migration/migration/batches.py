@@ -46,6 +46,13 @@ def _sessions(source: Source, findings: Findings, sessions: Rows, form: Form | N
         yield batch
 
 
+def prepared(found: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches, with what follows from them found out before they are handed on."""
+    for batch in found:
+        batch.prepare()
+        yield batch
+
+
 class _LinesOf:
     """The clean lines of a portion of sessions, in their order."""
 

@@ -11,15 +11,11 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import chain, groupby
 from typing import Any
-from uuid import UUID, uuid5
 
-from common.clock import wire_time
-from common.contracts.media import AudioRequested
-from common.messaging.envelope import Envelope
-from common.tracing import current_trace
 from media.ids import UUID_SHAPE
 from media.lines import hash_of_lines
 from migration.accounts import Accounts
+from migration.job_messages import JobMessages, following_id
 from migration.jsonb import object_as_jsonb
 from migration.service_tables import (
     CURATION_PROFILE,
@@ -44,8 +40,6 @@ _UUID = re.compile(UUID_SHAPE)
 _NAMING_SESSIONS = (("Session", "id"), ("SessionAffirmation", "sessionId"))
 _PLACEHOLDER_DOMAINS = ("clerk.dev", "example.com")
 _CAUSE = ("reconcile", "moved from the prototype: what was paid for is asked of the provider")
-_OURS = UUID("5e2c7a30-6f5d-4c1e-9a53-0a1c8b1f7d42")
-"""The namespace of ids that follow from a session's."""
 
 
 _BEFORE_ALL, _LATEST_MS = -(2**62), 2**42 - 1
@@ -80,6 +74,15 @@ class Batch(dict[str, Rows]):
             self["SessionAffirmation"] = self.written.read()
             self.written = None
 
+    def prepare(self) -> None:
+        """Finds out what takes long, in the thread that reads: PostgreSQL is at work meanwhile."""
+        if "Session" in self:
+            _ = self.ids, self.job_ids, self.lines_hashes
+        for rows in self.values():
+            for column in rows.table.legacy.columns:
+                if column.kind == "instant":
+                    rows.instants(column.name)
+
     @cached_property
     def lines(self) -> Mapping[str, list[str]]:
         """What each session says, in order."""
@@ -100,7 +103,7 @@ class Batch(dict[str, Rows]):
     @cached_property
     def job_ids(self) -> dict[str, str]:
         """Of the jobs that render the sessions: the same however often they are asked for."""
-        return {key: str(uuid5(_OURS, key)) for key in self["Session"].keys}
+        return {key: following_id(key) for key in self["Session"].keys}
 
     @cached_property
     def lines_hashes(self) -> dict[str, str]:
@@ -320,33 +323,14 @@ def _jobs(batch: Batch, context: Context) -> list[Row | None]:
 
 
 def _messages(batch: Batch, context: Context) -> list[Row | None]:
-    """That a render job was recorded is told as always. Ids follow from the session: told twice it is one message."""
-    trace, time = current_trace(), wire_time(context.now)
-    found: list[Row | None] = []
-    for key, owner in _owners(batch, context):
-        if not _to_render(key, batch, context):
-            found.append(None)
-            continue
-        event = AudioRequested(
-            job_id=batch.job_ids[key],
-            session_id=batch.ids[key],
-            user_id=owner,
-            lines_hash=batch.lines_hashes[key],
-            sequence=2,
-        )
-        envelope = Envelope(
-            id=str(uuid5(_OURS, event.job_id)),
-            source=f"/{event.owner}",
-            type=event.type,
-            subject=event.subject,
-            time=time,
-            data=event.model_dump(mode="json", by_alias=True, exclude_none=True),
-            sequence=event.sequence,
-            traceparent=trace.traceparent,
-            correlationid=trace.correlation_id,
-        )
-        found.append((envelope.id, envelope.type, envelope.subject, envelope.to_json()))
-    return found
+    """That a render job was recorded is told as always."""
+    write = JobMessages(context.now)
+    return [
+        write(batch.job_ids[key], batch.ids[key], owner, batch.lines_hashes[key])
+        if _to_render(key, batch, context)
+        else None
+        for key, owner in _owners(batch, context)
+    ]
 
 
 HOMES: dict[str, tuple[Home, ...]] = {

@@ -15,7 +15,7 @@ from common.progress import Progress, Told
 from migration import postgres
 from migration.archive import Archive
 from migration.archive import exists as archive_exists
-from migration.batches import Form, batches, leaders
+from migration.batches import Form, batches, leaders, prepared
 from migration.findings import Findings
 from migration.homes import HOMES, Batch, Context, Home, Row, WrittenLines
 from migration.lines import LineWriter, line_writer, portions
@@ -111,7 +111,7 @@ class Mover:
             if (writer := self._writer(leader)) is not None:
                 await self._copy(leader, writer, told)
                 return
-            async with ahead(batches(self._source, self._findings, leader, self._form())) as read:
+            async with ahead(prepared(batches(self._source, self._findings, leader, self._form()))) as read:
                 async for batch in read:
                     fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
                     if any(fresh.values()) or batch.written:

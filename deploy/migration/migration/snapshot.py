@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +29,25 @@ class NotADatabase(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """``file_sha256`` is the file's own hash as it lay there; ``sha256`` that of the copy everything is read from."""
+    """``hashes``, of the copy and of the file, are being made while the copy is read already."""
 
     path: Path
     name: str
-    sha256: str
-    file_sha256: str
+    hashes: tuple[Future[str], Future[str]]
     size: int
     journal_mode: str
     recovered: bool
     """Whether a crash had left a transaction that was undone, or a log that was applied, in the copy."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the copy everything is read from."""
+        return self.hashes[0].result()
+
+    @property
+    def file_sha256(self) -> str:
+        """The file's own hash as it lay there."""
+        return self.hashes[1].result()
 
 
 @contextmanager
@@ -57,15 +67,15 @@ def snapshot(file: Path, progress: Progress) -> Iterator[Snapshot]:
             mode, recovered = _recover(file, copy, Path(folder), progress), True
         except sqlite3.DatabaseError as error:
             raise NotADatabase(f"{file.name} cannot be read as a SQLite database: {error}") from error
-        yield Snapshot(
-            path=copy,
-            name=file.name,
-            sha256=hash_of(copy),
-            file_sha256=hash_of(file),
-            size=copy.stat().st_size,
-            journal_mode=mode,
-            recovered=recovered,
-        )
+        with ThreadPoolExecutor(1) as pool:
+            yield Snapshot(
+                path=copy,
+                name=file.name,
+                hashes=(pool.submit(hash_of, copy), pool.submit(hash_of, file)),
+                size=copy.stat().st_size,
+                journal_mode=mode,
+                recovered=recovered,
+            )
 
 
 def _require_database(file: Path) -> None:
