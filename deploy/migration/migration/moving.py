@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from common.clock import utc_now
-from common.progress import Progress, Told
+from common.progress import Progress
 from migration import postgres
 from migration.archive import Archive
 from migration.archive import exists as archive_exists
@@ -79,14 +79,19 @@ class Mover:
         self._run = run
         self._progress = progress
         self._archive = Archive(schemas.legacy)
+        self._second = Archive(schemas.reader)
         self._empty: set[str] = set()
         self._dry = dry
         self._moved = Moved()
 
     async def move_all(self) -> Moved:
         await self._remember_what_is_empty()
-        for leader in leaders(self._source):
-            await self._move(leader)
+        copied = {leader.name: writer for leader in leaders(self._source) if (writer := self._writer(leader))}
+        # what the services take is most work for PostgreSQL, what only the archive takes for SQLite
+        await together(
+            self._move_each([leader for leader in leaders(self._source) if leader.name not in copied]),
+            self._copy_each(list(copied.values())),
+        )
         if not self._dry:
             await self._index_archive()
             await self._set_aside()
@@ -105,12 +110,17 @@ class Mover:
             if await postgres.is_empty(self._schemas.of(home.table), home.table):
                 self._empty.add(home.table.full_name)
 
+    async def _move_each(self, moved: Sequence[PresentTable]) -> None:
+        for leader in moved:
+            await self._move(leader)
+
+    async def _copy_each(self, copied: Sequence[LineWriter]) -> None:
+        for writer in copied:
+            await self._copy(writer.table, writer)
+
     async def _move(self, leader: PresentTable) -> None:
         clean, done = leader.rows - self._findings.count(leader), 0
         with self._progress.step(f"moving {leader.name}") as told:
-            if (writer := self._writer(leader)) is not None:
-                await self._copy(leader, writer, told)
-                return
             async with ahead(prepared(batches(self._source, self._findings, leader, self._form()))) as read:
                 async for batch in read:
                     fresh = {name: await self._fresh(rows) for name, rows in batch.items()}
@@ -125,14 +135,15 @@ class Mover:
             return None
         return line_writer(self._findings, leader)
 
-    async def _copy(self, table: PresentTable, writer: LineWriter, told: Told) -> None:
+    async def _copy(self, table: PresentTable, writer: LineWriter) -> None:
         clean, done = table.rows - self._findings.count(table), 0
-        where = self._findings.where_clean(table)
-        async with ahead(portions(self._source, table, writer.archived(self._run.id), where, "t.rowid")) as read:
-            async for lines in read:
-                await self._archive.add_lines(table, lines)
-                done += lines.count(b"\n")
-                told(done, clean)
+        where, line = self._findings.where_clean(table), writer.archived(self._run.id)
+        with self._progress.step(f"copying {table.name}") as told:
+            async with ahead(portions(self._source, table, line, where, "t.rowid")) as read:
+                async for lines in read:
+                    await self._second.add_lines(table, lines)
+                    done += lines.count(b"\n")
+                    told(done, clean)
 
     def _form(self) -> Form | None:
         """How sessions' lines are written down, when archive and service both take them for the first time."""
@@ -142,8 +153,8 @@ class Mover:
 
     async def _index_archive(self) -> None:
         with self._progress.step("indexing the archive"):
-            for table in self._source.in_order:
-                await self._archive.index(table)
+            left = iter(self._source.in_order)
+            await together(_index_each(self._archive, left), _index_each(self._second, left))
 
     async def _fresh(self, rows: Rows) -> Sequence[int]:
         """Where those stand that are not archived yet."""
@@ -251,6 +262,12 @@ class Mover:
     async def _seed_todays_use(self) -> None:
         midnight = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
         await self._schemas.media.execute(_USE, midnight.date(), midnight, midnight + timedelta(days=1))
+
+
+async def _index_each(archive: Archive, left: Iterator[PresentTable]) -> None:
+    """Takes one table after the other from those that nobody has taken yet."""
+    for table in left:
+        await archive.index(table)
 
 
 def _accounts_of(home: Home, rows: Sequence[Row]) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Schemas:
     media: Connection
     legacy: Connection
     reader: Connection
-    """A second one for `legacy`, to read what is there while the first is busy."""
+    """A second one for `legacy`, for what can be done while the first is busy."""
 
     def of(self, table: ServiceTable) -> Connection:
         session: Connection = getattr(self, table.schema)
