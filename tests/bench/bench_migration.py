@@ -112,7 +112,6 @@ async def _ours(server: PrivatePostgres, file: Path, number: int) -> dict[str, A
         "proof seconds": round(proof, 2),
         "seconds by step": certificate["seconds"],
         "copy rows/s": round(rows / copy),
-        "copy rows/s without start and end": round(rows / (sum(certificate["seconds"].values()) - proof)),
         "copy and proof over copy": round((copy + proof) / copy, 2),
         "peak memory MB": round(memory / 1024),
     }
