@@ -260,7 +260,7 @@ class Year:
             await self._compare_events(rows)
 
     def _may_not_know_why(self, owners: tuple[str, ...], expected: Standing, known: Standing) -> bool:
-        """Nobody is asked daily about those who have nothing: when a webhook about them is lost, whether what they
+        """Who has no purchase any more is not read by the clock: when a webhook about them is lost, whether what they
         had has run out or went to another account stays unknown until something is heard. Access is the same.
         """
         return expected.plan == known.plan == "free" and not self._unheard.isdisjoint(owners)
