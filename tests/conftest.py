@@ -1,3 +1,9 @@
 """Makes the shared fixtures known to every test."""
 
-pytest_plugins = ["tests.support.ways", "tests.support.servers", "tests.support.attack_table", "tests.support.figures"]
+pytest_plugins = [
+    "tests.support.attack_table",
+    "tests.support.figures",
+    "tests.support.own_logging",
+    "tests.support.ways",
+    "tests.support.servers",
+]

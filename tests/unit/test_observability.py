@@ -8,7 +8,6 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import pytest
-import structlog
 
 from common.clock import utc_now
 from common.contracts.identity import UserRegistered
@@ -44,18 +43,10 @@ MALFORMED = [
 @contextmanager
 def logged() -> Iterator[list[dict[str, Any]]]:
     """Logging as a process configures it; the lines are there when the block has ended."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     lines: list[dict[str, Any]] = []
     with redirect_stderr(io.StringIO()) as printed:
-        try:
-            configure_logging("test", level="info", style="json")
-            yield lines
-        finally:
-            root.handlers[:] = handlers
-            root.setLevel(level)
-            structlog.reset_defaults()
-            structlog.contextvars.clear_contextvars()
+        configure_logging("test", level="info", style="json")
+        yield lines
     lines += [json.loads(line) for line in printed.getvalue().splitlines()]
 
 
