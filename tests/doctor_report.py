@@ -5,11 +5,9 @@
 Starts PostgreSQL, RabbitMQ, an S3 server and seven processes of its own; takes about two minutes.
 """
 
-import argparse
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from common.messaging.rabbit import RabbitBus
 from embedded.journey import Journey
 from embedded.kept_files import new_rsa_key, private_pem
 from entrain.checks.policies import DEFINITIONS
-from tests.sound_report import with_section
 from tests.support.deployment import Deployment
+from tests.support.pages import write_sections
 from tests.support.servers_apart import BUCKET, ServersApart, servers_apart
 
 USER = "user_2ada"
@@ -41,14 +39,7 @@ STATISTICS_SECONDS = 6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, default=Path("docs/doctor.md"), help="default: %(default)s")
-    page: Path = parser.parse_args().page
-    text = page.read_text()
-    with tempfile.TemporaryDirectory() as folder:
-        for title, told in asyncio.run(_sections(Path(folder))).items():
-            text = with_section(text, title, told)
-    page.write_text(text)
+    write_sections(__doc__, "docs/doctor.md", _sections)
 
 
 async def _sections(folder: Path) -> Mapping[str, str]:

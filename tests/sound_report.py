@@ -8,7 +8,6 @@ Takes about four minutes. With `ffmpeg` on the path, its decoder is asked too ho
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import struct
 import subprocess
@@ -30,6 +29,7 @@ from media.rendering import render
 from media.samples import RATE, Samples, decibels
 from media.soundscapes import SOUNDSCAPES
 from tests.support import bed_measures as measure
+from tests.support.pages import with_section
 
 WIDTH, HEIGHT, SHADES = 720, 200, 16
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16_000.0
@@ -46,16 +46,6 @@ def main() -> None:
     text = page.read_text() if page.exists() else "# Sound\n"
     text = with_section(text, "Beds", beds_section(folder / "sound"))
     page.write_text(with_section(text, "Loop seam", seam_section(folder / "sound")))
-
-
-def with_section(page: str, title: str, body: str) -> str:
-    """The page with a section of this title replaced or, when there is none, added."""
-    section = f"## {title}\n\n{body.strip()}\n"
-    found = re.search(rf"^## {title}\n.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-    if found is None:
-        return f"{page.rstrip()}\n\n{section}"
-    rest = page[found.end() :]
-    return page[: found.start()] + section + (f"\n{rest}" if rest else "")
 
 
 def beds_section(folder: Path) -> str:

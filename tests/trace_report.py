@@ -5,15 +5,13 @@
 Starts PostgreSQL, RabbitMQ, an S3 server and seven processes of its own; takes about a minute.
 """
 
-import argparse
-import asyncio
-import tempfile
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from embedded.leaving import Leaving
-from tests.sound_report import with_section
 from tests.support.event_ledger import until
+from tests.support.pages import write_sections
 from tests.support.servers_apart import servers_apart
 from tests.support.trace_receiver import Seen, TraceReceiver, waterfall
 
@@ -26,14 +24,12 @@ COLUMNS = "Process, step, when it began and how long it took in milliseconds:"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, default=Path("docs/tracing.md"), help="default: %(default)s")
-    page: Path = parser.parse_args().page
-    text = page.read_text()
-    with tempfile.TemporaryDirectory() as folder:
-        for title, trace in asyncio.run(traces(Path(folder))).items():
-            text = with_section(text, title, f"{COLUMNS}\n\n```\n{waterfall(trace)}\n```")
-    page.write_text(text)
+    write_sections(__doc__, "docs/tracing.md", _sections)
+
+
+async def _sections(folder: Path) -> Mapping[str, str]:
+    told = {title: waterfall(trace) for title, trace in (await traces(folder)).items()}
+    return {title: f"{COLUMNS}\n\n```\n{drawn}\n```" for title, drawn in told.items()}
 
 
 async def traces(folder: Path) -> dict[str, list[Seen]]:

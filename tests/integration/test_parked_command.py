@@ -63,14 +63,6 @@ class Desk:
     async def left(self) -> list[str]:
         return [message.id for message in await self.parked.list(QUEUE)]
 
-    async def until_left(self, ids: list[str]) -> None:
-        """What a command looked at and left comes back to the queue a moment after it has ended."""
-
-        async def all_back() -> bool:
-            return await self.left() == ids
-
-        await until(all_back)
-
 
 @pytest.fixture(params=["rabbitmq", "postgres"])
 async def desk(request: pytest.FixtureRequest, database_url: str, rabbitmq_url: str) -> AsyncIterator[Desk]:
@@ -120,7 +112,7 @@ async def test_replay_hands_the_named_message_to_the_handler_again(
         return desk.handled == [one.id]
 
     await until(handled)
-    await desk.until_left([two.id])
+    assert await desk.left() == [two.id]
 
 
 async def test_replaying_everything_while_it_fails_again_ends_and_loses_nothing(desk: Desk) -> None:
@@ -137,10 +129,10 @@ async def test_drop_removes_the_named_message_for_good(desk: Desk, capsys: pytes
     one, two = await desk.park("user_1", "user_2")
     assert await desk.command("drop", one.id) == 0
     assert "1 dropped from ledger.users" in capsys.readouterr().out
-    await desk.until_left([two.id])
+    assert await desk.left() == [two.id]
     assert await desk.command("drop", one.id) == 1
     assert await desk.command("drop", "--all") == 0
-    await desk.until_left([])
+    assert await desk.left() == []
     assert desk.handled == []
 
 
@@ -172,7 +164,7 @@ async def test_an_unclear_command_changes_nothing_and_says_what_is_missing(
     [envelope] = await desk.park("user_1")
     assert await desk.command(*words, queues=(QUEUE, OTHER)) == 2
     assert complaint in capsys.readouterr().err
-    await desk.until_left([envelope.id])
+    assert await desk.left() == [envelope.id]
 
 
 async def test_one_of_several_queues_is_named(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +172,7 @@ async def test_one_of_several_queues_is_named(desk: Desk, capsys: pytest.Capture
     assert await desk.command("list", queues=(QUEUE, OTHER)) == 0
     assert "1 parked" in capsys.readouterr().out
     assert await desk.command("drop", "--all", "--queue", QUEUE, queues=(QUEUE, OTHER)) == 0
-    await desk.until_left([])
+    assert await desk.left() == []
 
 
 def test_the_command_runs_before_the_first_worker_ever_did(database_url: str, rabbitmq_url: str) -> None:

@@ -34,30 +34,34 @@ class RabbitParked:
 
     async def list(self, queue: str, limit: int = 100) -> list[ParkedMessage]:
         async with self._open() as channel:
-            return [_parked(queue, message) async for message in _take(channel, queue, limit)]
+            taken = [message async for message in _take(channel, queue, limit)]
+            await _hand_back(channel, queue, taken)
+            return [_parked(queue, message) for message in taken]
 
     async def replay(self, queue: str, ids: Sequence[str] | None = None) -> int:
-        count = 0
-        async with self._open() as channel:
-            async for message in _take(channel, queue, MOST):
-                if ids is None or _parked(queue, message).id in ids:
-                    await self._bus.put(queue, message.body, {})
-                    await message.ack()
-                    count += 1
-        return count
+        return await self._end(queue, ids, replayed=True)
 
     async def drop(self, queue: str, ids: Sequence[str] | None = None) -> int:
+        return await self._end(queue, ids, replayed=False)
+
+    async def _end(self, queue: str, ids: Sequence[str] | None, *, replayed: bool) -> int:
         count = 0
+        kept: list[AbstractIncomingMessage] = []
         async with self._open() as channel:
             async for message in _take(channel, queue, MOST):
-                if ids is None or _parked(queue, message).id in ids:
-                    await message.ack()
-                    count += 1
+                if ids is not None and _parked(queue, message).id not in ids:
+                    kept.append(message)
+                    continue
+                if replayed:
+                    await self._bus.put(queue, message.body, {})
+                await message.ack()
+                count += 1
+            await _hand_back(channel, queue, kept)
         return count
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
-        """Whatever was taken and not acknowledged returns to its queue when this closes."""
+        """What was taken and neither acknowledged nor handed back returns to its queue some time after this closes."""
         connection = await aio_pika.connect(self._url, timeout=10)
         async with connection:
             yield await connection.channel()
@@ -73,6 +77,15 @@ async def _take(
         if message is None:
             return
         yield message
+
+
+async def _hand_back(
+    channel: aio_pika.abc.AbstractChannel, queue: str, taken: Sequence[AbstractIncomingMessage]
+) -> None:
+    """They are back when this returns: the broker does for a channel one thing after the other."""
+    if taken:
+        await taken[-1].nack(multiple=True)
+        await channel.declare_queue(f"{queue}.parked", passive=True)
 
 
 def _parked(queue: str, message: AbstractIncomingMessage) -> ParkedMessage:
