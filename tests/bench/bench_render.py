@@ -45,7 +45,7 @@ from media.composer import compose
 from media.hibari_speech import HibariSpeech
 from media.line_audio import CEILING_DBTP, LEAD, PAUSE, REST, TAIL, TARGET_LUFS
 from media.loudness import loudness, true_peak
-from media.memory import give_back
+from media.memory import give_back, share_one_heap
 from media.rendering import Rendering, render
 from media.samples import RATE, Samples, trim
 from media.speech import DEFAULT_VOICE, FIRST_TAKE, SECOND_TAKE
@@ -118,6 +118,7 @@ class _Shelf:
 
 def main() -> int:
     options = _options()
+    share_one_heap()
     speech = HibariSpeech()
     speech.warm_up()
     give_back()

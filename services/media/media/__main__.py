@@ -10,6 +10,7 @@ from functools import partial
 
 from common.command_line import parser, run
 from common.observability import configure_logging
+from media.memory import share_one_heap
 from media.seeding import seed
 from media.service import build
 from media.settings import MediaSettings
@@ -40,6 +41,8 @@ def main() -> int:
     if arguments.command == "audit-storage":
         configure_logging("media", level="warning", style=settings.log_format)
         return asyncio.run(_audit(settings, arguments))
+    if arguments.command == "worker":
+        share_one_heap()
     return run(arguments, settings, lambda: build(settings, render_slots=getattr(arguments, "render_slots", 1)))
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 
@@ -65,6 +66,11 @@ class Clip:
     def frames(self) -> int:
         return len(self.packets) - 1
 
+    @property
+    def size(self) -> int:
+        """Bytes of sound and of what was measured on it."""
+        return sum(map(len, self.packets)) + self.energy.nbytes
+
 
 @dataclass(frozen=True)
 class LineAudio:
@@ -72,6 +78,10 @@ class LineAudio:
 
     first: Clip
     second: Clip
+
+    @property
+    def size(self) -> int:
+        return self.first.size + self.second.size
 
     def to_bytes(self) -> bytes:
         """A self-checking form for the cache."""
@@ -95,16 +105,11 @@ class LineAudio:
             raise DamagedLine("not a cached line, or changed since it was written")
         position = len(_MAGIC) + 4
         end = position + struct.unpack_from(">I", body, len(_MAGIC))[0]
-        clips = []
+        clips, sound = [], BytesIO(body[end:])
         for fields in json.loads(body[position:end]):
-            packets = []
-            for size in fields["sizes"]:
-                packets.append(body[end : end + size])
-                end += size
-            count = (len(packets) - 1) * (FRAME // CELL)
-            energy = np.frombuffer(body, "<f4", count, end).astype(np.float32)
-            end += 4 * count
-            clips.append(Clip(tuple(packets), fields["spoken"], fields["peak"], energy))
+            packets = tuple(map(sound.read, fields["sizes"]))
+            energy = np.frombuffer(sound.read((len(packets) - 1) * FRAME // CELL * 4), "<f4").astype(np.float32)
+            clips.append(Clip(packets, fields["spoken"], fields["peak"], energy))
         return cls(*clips)
 
 

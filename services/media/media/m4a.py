@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import accumulate
 
 from media.samples import FRAME, RATE
 
@@ -41,10 +43,10 @@ def wrap(packets: Sequence[bytes], channels: int, bitrate: int) -> bytes:
     if len(packets) < 2:
         raise ValueError("a file needs the priming packet and at least one more")
     file_type = _box("ftyp", b"M4A ", struct.pack(">I", 512), b"M4A isomiso2")
-    body = b"".join(packets)
+    sizes = list(map(len, packets))
     # The offsets of the chunks depend on the length of the index that holds them, never the other way round.
-    start = len(file_type) + len(_index(packets, channels, bitrate, 0)) + 8
-    return b"".join((file_type, _index(packets, channels, bitrate, start), _box("mdat", body)))
+    start = len(file_type) + len(_index(sizes, channels, bitrate, 0)) + 8
+    return b"".join((file_type, _index(sizes, channels, bitrate, start), _box("mdat", *packets)))
 
 
 def unwrap(data: bytes) -> Contents:
@@ -63,7 +65,9 @@ def unwrap(data: bytes) -> Contents:
         raise DamagedContainer(f"a box is missing or cut off: {error}") from error
     if sum(sizes) != len(body):
         raise DamagedContainer(f"the index describes {sum(sizes)} bytes of sound, the file holds {len(body)}")
-    return Contents(duration, media_time, tuple(_split(body, sizes)), names.index("moov") < names.index("mdat"))
+    return Contents(
+        duration, media_time, tuple(map(BytesIO(body).read, sizes)), names.index("moov") < names.index("mdat")
+    )
 
 
 def decoder_configuration(channels: int) -> bytes:
@@ -71,8 +75,8 @@ def decoder_configuration(channels: int) -> bytes:
     return struct.pack(">H", _AAC_LC << 11 | _SAMPLE_RATE_INDEX << 7 | channels << 3)
 
 
-def _index(packets: Sequence[bytes], channels: int, bitrate: int, sound_starts_at: int) -> bytes:
-    played, stored = (len(packets) - 1) * FRAME, len(packets) * FRAME
+def _index(sizes: Sequence[int], channels: int, bitrate: int, sound_starts_at: int) -> bytes:
+    played, stored = (len(sizes) - 1) * FRAME, len(sizes) * FRAME
     movie_header = struct.pack(">5I", 0, 0, RATE, played, 0x10000) + struct.pack(">HHII", 0x100, 0, 0, 0) + _IDENTITY
     track_header = struct.pack(">5I", 0, 0, 1, 0, played) + struct.pack(">II4H", 0, 0, 0, 1, 0x100, 0) + _IDENTITY
     media = _box(
@@ -83,7 +87,7 @@ def _index(packets: Sequence[bytes], channels: int, bitrate: int, sound_starts_a
             "minf",
             _full("smhd", 0, bytes(4)),
             _box("dinf", _full("dref", 0, struct.pack(">I", 1), _full("url ", 1))),
-            _sample_table(packets, channels, bitrate, sound_starts_at),
+            _sample_table(sizes, channels, bitrate, sound_starts_at),
         ),
     )
     return _box(
@@ -98,12 +102,9 @@ def _index(packets: Sequence[bytes], channels: int, bitrate: int, sound_starts_a
     )
 
 
-def _sample_table(packets: Sequence[bytes], channels: int, bitrate: int, sound_starts_at: int) -> bytes:
-    count, sizes = len(packets), [len(packet) for packet in packets]
-    offsets, position = [], sound_starts_at
-    for first in range(0, count, _PACKETS_PER_CHUNK):
-        offsets.append(position)
-        position += sum(sizes[first : first + _PACKETS_PER_CHUNK])
+def _sample_table(sizes: Sequence[int], channels: int, bitrate: int, sound_starts_at: int) -> bytes:
+    count = len(sizes)
+    offsets = list(accumulate(sizes[:-1], initial=sound_starts_at))[::_PACKETS_PER_CHUNK]
     layout = [(1, min(count, _PACKETS_PER_CHUNK), 1)]
     remainder = count % _PACKETS_PER_CHUNK
     if count > _PACKETS_PER_CHUNK and remainder:
@@ -157,10 +158,3 @@ def _path(data: bytes, *names: str) -> bytes:
     for name in names:
         data = dict(_boxes(data))[name]
     return data
-
-
-def _split(body: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
-    position = 0
-    for size in sizes:
-        yield body[position : position + size]
-        position += size

@@ -1,20 +1,22 @@
-"""Gives back to the system what a render took: glibc keeps what a thread has freed, and a worker waits long."""
+"""How a worker's memory stays flat: one heap for all threads, and what a render took goes back to the system.
+
+glibc gives threads heaps of their own and keeps what they have freed there, while a worker waits long for the next
+session. Other C libraries do otherwise, and are left alone.
+"""
 
 import ctypes
-from collections.abc import Callable
+
+_libc = ctypes.CDLL(None)
+_M_ARENA_MAX = -8  # malloc.h
 
 
-def _trimmer() -> Callable[[int], int]:
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except AttributeError:  # another C library, which has its own way
-        return lambda _: 0
-    return trim
-
-
-_trim = _trimmer()
+def share_one_heap() -> None:
+    """To be called before the first thread begins."""
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:
     """Takes a few milliseconds."""
-    _trim(0)
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)

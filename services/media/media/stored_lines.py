@@ -5,6 +5,7 @@ used gets young again. One that is gone is spoken again.
 """
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
@@ -12,6 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from common.clock import Clock
+from media.line_audio import DamagedLine, LineAudio
 from media.object_keys import line_object
 from media.storage import IMMUTABLE, ObjectStorage
 
@@ -20,8 +22,8 @@ RENEWED_AFTER = timedelta(days=30)
 RECENT_BYTES = 8 * 2**20
 """Some 100 lines, or 12 sessions: a person edits what they have just heard."""
 
-
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class RecentLines:
@@ -29,22 +31,24 @@ class RecentLines:
 
     def __init__(self, limit: int = RECENT_BYTES) -> None:
         self._limit = limit
-        self._lines: OrderedDict[str, bytes] = OrderedDict()
+        self._lines: OrderedDict[str, LineAudio] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str) -> LineAudio | None:
         with self._lock:
             if key in self._lines:
                 self._lines.move_to_end(key)
             return self._lines.get(key)
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, line: LineAudio) -> None:
         with self._lock:
-            self._size += len(data) - len(self._lines.pop(key, b""))
-            self._lines[key] = data
+            if key in self._lines:
+                self._size -= self._lines.pop(key).size
+            self._lines[key] = line
+            self._size += line.size
             while self._size > self._limit:
-                self._size -= len(self._lines.popitem(last=False)[1])
+                self._size -= self._lines.popitem(last=False)[1].size
 
 
 class StoredLines:
@@ -61,19 +65,19 @@ class StoredLines:
         self._loop = loop
         self._recent = recent
 
-    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        found = {key: data for key in keys if (data := self._recent.get(key)) is not None}
+    def get_many(self, keys: Sequence[str]) -> dict[str, LineAudio]:
+        found = {key: line for key in keys if (line := self._recent.get(key)) is not None}
         missing = [key for key in keys if key not in found]
         stored = self._await(self._stored(missing)) if missing else []
         for key, data in zip(missing, stored, strict=True):
-            if data is not None:
-                found[key] = data
-                self._recent.put(key, data)
+            if data is not None and (line := _whole(key, data)):
+                found[key] = line
+                self._recent.put(key, line)
         return found
 
-    def put(self, key: str, data: bytes) -> None:
-        self._await(self._put(line_object(key), data))
-        self._recent.put(key, data)
+    def put(self, key: str, line: LineAudio) -> None:
+        self._await(self._put(line_object(key), line.to_bytes()))
+        self._recent.put(key, line)
 
     async def _stored(self, keys: Sequence[str]) -> list[bytes | None]:
         return await asyncio.gather(*(self._get(line_object(key)) for key in keys))
@@ -92,3 +96,11 @@ class StoredLines:
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _whole(key: str, data: bytes) -> LineAudio | None:
+    try:
+        return LineAudio.from_bytes(data)
+    except DamagedLine as damage:
+        _log.warning("stored line %s is spoken again: %s", key, damage)
+        return None

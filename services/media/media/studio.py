@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
 from common.tracing import in_this_trace
-from media.line_audio import PAUSE, REST, Clip, DamagedLine, LineAudio, record
+from media.line_audio import PAUSE, REST, Clip, LineAudio, record
 from media.speech import FIRST_TAKE, SECOND_TAKE, Speech
 
 _TAKES = ((FIRST_TAKE, PAUSE), (SECOND_TAKE, REST))
-_log = logging.getLogger(__name__)
 
 
 class RenderCancelled(Exception):
@@ -21,12 +19,12 @@ class RenderCancelled(Exception):
 
 
 class LineCache(Protocol):
-    """Keeps encoded lines by key. What it raises ends the render."""
+    """Keeps lines by key. What it raises ends the render."""
 
-    def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """Those that are there."""
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, LineAudio]:
+        """Those that are there, and whole."""
 
-    def put(self, key: str, data: bytes) -> None: ...
+    def put(self, key: str, line: LineAudio) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Studio:
 
         Raises RenderCancelled between reads, and what speaking raises.
         """
-        ready = self._kept(list(texts))
+        ready = dict(self.cache.get_many(list(texts))) if self.cache is not None else {}
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="studio")
         try:
             missing = {key: text for key, text in texts.items() if key not in ready}
@@ -53,17 +51,6 @@ class Studio:
         finally:
             pool.shutdown(cancel_futures=True)
         return ready, len(missing)
-
-    def _kept(self, keys: list[str]) -> dict[str, LineAudio]:
-        found: dict[str, LineAudio] = {}
-        if self.cache is None:
-            return found
-        for key, data in self.cache.get_many(keys).items():
-            try:
-                found[key] = LineAudio.from_bytes(data)
-            except DamagedLine as damage:
-                _log.warning("cached line %s is spoken again: %s", key, damage)
-        return found
 
     def _spoken(self, pool: ThreadPoolExecutor, texts: Mapping[str, str], total: int) -> dict[str, LineAudio]:
         if self.cancelled():
@@ -83,7 +70,7 @@ class Studio:
             if len(clips[key]) == len(_TAKES):
                 spoken[key] = LineAudio(clips[key][0], clips[key][1])
                 if self.cache is not None:
-                    self.cache.put(key, spoken[key].to_bytes())
+                    self.cache.put(key, spoken[key])
             done += 1
             self.read_done(done, len(_TAKES) * total)
             if self.cancelled():
