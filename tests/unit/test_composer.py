@@ -255,6 +255,7 @@ def test_the_framework_follows_the_session_and_the_struggle(kind: str, struggle:
         ("FINISH THE DAMN REPORT", "FINISH THE REPORT"),
         ("accept that I am gay", "accept being gay"),
         ("quit my job", "leave my job"),
+        ("this deadline is killing me", "stay calm with this deadline"),
     ],
 )
 def test_what_a_goal_means_is_told_in_words_that_can_be_said(goal: str, meant: str) -> None:

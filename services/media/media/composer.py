@@ -30,6 +30,7 @@ __all__ = ["CompositionFailed", "compose", "framework_for", "validate"]
 
 _ATTEMPTS = 5
 _GOAL_SHARE = 0.8
+_SAYS_WHEN = re.compile(r"\b(?:\w+day|tonight|tomorrow|daily|every|each|week|month|year|before|at \d+\w*)\b", re.I)
 _SESSION_TOPICS = (
     ("sleep", "deep rest"),
     ("meditat", "inner stillness"),
@@ -150,6 +151,8 @@ class _Draft:
         leading = self._interleaved(self._mixed(families[framework]), self._mixed(families[None]))
         others = self._mixed(*(families[other] for other in Framework if other is not framework))
         said = set(re.findall(r"\w{4,}", topic.text.lower()))
+        if _SAYS_WHEN.search(topic.text):
+            said |= {"today", "daily", "hour"}
         return sorted((*leading, *others), key=lambda line: not said.isdisjoint(_words(line)))
 
     def _of_struggle(self) -> list[str]:

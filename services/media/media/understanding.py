@@ -43,6 +43,14 @@ _LOOSE = (
     (re.compile(r"\bquit(?:ting)? (?=my\b)", re.I), "leave "),
     (re.compile(r"\bmy heart is (?:so )?broken\b", re.I), "heartbreak"),
     (re.compile(r"\b(?:god)?damn(?:ed)?\b|\bf[u*]cking?\b|\bfreaking\b|\bbloody\b", re.I), ""),
+    (
+        re.compile(
+            r"\b((?:my|this|the|these|those) \w+(?: \w+)?) (?:is|are) (?:killing|stressing|overwhelming|exhausting"
+            r"|driving|wearing) me(?: out| down| crazy| nuts| mad)?\b",
+            re.I,
+        ),
+        r"stay calm with \1",
+    ),
     # nobody should hear it said back to them all night
     (re.compile(rf"\b(?:i )?(?:hate|hating|can't stand) ({_OWN})\b", re.I), r"be kinder to \1"),
 )
