@@ -350,6 +350,10 @@ def test_keywords_are_the_words_that_can_be_spoken_of() -> None:
     assert keywords("I want to stop smoking and sleep better") == ["smoking", "sleep", "better"]
     assert keywords("I will never quit") == []
     assert keywords("Café ｃａｌｍ 日本語の目標 уверенность") == ["café", "calm"]
+    assert keywords("this deadline is killing me") == ["deadline"]
+    assert keywords("be more confidnt at work") == ["work"]
+    assert keywords("more confidnt") == ["confident"]
+    assert keywords("quiero dormir mejor") == ["sleep"]
     assert len(keywords(" ".join(f"word{chr(97 + n)}" for n in range(20)))) == 10
     assert shared_words("I rest now", "i rest NOW") == 1.0
     assert opens_with_i_am("I’m here")

@@ -42,11 +42,13 @@ def keywords(goal: str) -> list[str]:
     """The words of a goal that its affirmations should speak of: at most ten, lower case, in their order.
 
     Words an English voice can say, of three letters and more, minus stop words and what no affirmation may contain; of
-    what the goal means, where it is misspelt or in another language.
+    what the goal means, where all of it is misspelt or in another language.
     """
     words = _WORD.findall(FUTURE.sub(" ", NEGATIVE.sub(" ", _plain(understood(goal)))))
     found = [w for w in words if 2 < len(w) <= MAX_WORD_LETTERS and is_latin(w) and w not in _STOP_WORDS]
-    return list(dict.fromkeys(found))[:_MAX_KEYWORDS]
+    said = set(_WORD.findall(_plain(goal)))
+    own = [word for word in found if word in said]  # what they said themselves, wherever that can be spoken of
+    return list(dict.fromkeys(own or found))[:_MAX_KEYWORDS]
 
 
 def line_violations(line: str, goal: str = "", struggle: str = "") -> list[str]:
