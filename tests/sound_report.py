@@ -101,8 +101,10 @@ The pictures show three minutes from left to right, {LOWEST_HZ:.0f} Hz to {HIGHE
 top on a logarithmic scale, {RANGE_DB:.0f} dB from dark to light.
 
 These are judgements of figures and pictures, not of ears. Nearest to the real thing are the rains, the brook and the
-ocean. Weakest are Tibetan Om, whose singers share one mouth, and Birds Chirping, whose birds whistle purer than birds
-do; thunder leaves the rain between its rolls 18 dB down, where a quiet player may lose it.
+ocean. Tibetan Om has six singers, each with a mouth, a pitch and a breath of his own; the birds flutter and have
+overtones, but are of no real kind; between its near rolls Thunder keeps the rain, and far rolls. Weakest by these
+pictures are the wind, which hisses evenly in Birds Chirping and Evening Walk, and Regeneration, more an organ than an
+ensemble.
 
 {pictures}
 

@@ -179,6 +179,22 @@ async def test_a_struggle_that_cannot_be_kept_is_400_and_changes_nothing(databas
     assert kept.json == {"struggle": "doubt"}
 
 
+async def test_words_that_are_never_read_out_are_refused_where_they_come_in(database_url: str) -> None:
+    async with identity(database_url) as api:
+        await api.put("/me/struggle", {"struggle": "doubt"})
+        crisis = await api.put("/me/struggle", {"struggle": "I dont wanna live anymore"})
+        hate = await api.put("/me/struggle", {"struggle": "women are inferior to me"})
+        value = {"valueId": "own", "valueText": "white power"}
+        values = await api.post("/me/values", {"values": [value]})
+        assert (await api.get("/me/struggle")).json == {"struggle": "doubt"}
+        assert (await api.get("/me/values")).json == {"values": []}
+    assert (crisis.status, crisis.json["code"]) == (400, "CRISIS_SUPPORT")
+    assert {help["region"] for help in crisis.json["details"]["resources"]} >= {"US", "GB", "*"}
+    assert (hate.status, hate.json["code"]) == (400, "CONTENT_REFUSED")
+    assert hate.json["details"]["fieldErrors"].keys() == {"struggle"}
+    assert (values.status, values.json["details"]["fieldErrors"].keys()) == (400, {"values"})
+
+
 async def test_values_and_struggle_are_no_news_to_other_services(database_url: str) -> None:
     async with identity(database_url) as api:
         await api.post("/me/values", choice("joy"))

@@ -113,7 +113,7 @@ async def test_the_bundle_is_what_the_player_parses(pro: Media) -> None:
         "sessionId": session,
         "mix": {"affirmations": 1, "binaural": 0.05, "background": 0.3},
         "effectiveAffirmationSpacingMs": 4000,
-        "loudness": {"affirmationsLUFS": -20.04},
+        "loudness": {"affirmationsLUFS": -20.04, "backgroundLUFS": -32.2, "binauralLUFS": -34.0},
         "voiceActivity": {"segments": [{"startMs": 500, "endMs": 2300}, {"startMs": 3800, "endMs": 5700}]},
     }
     assert not re.search(r'"(startMs|endMs)": ?\d+\.', answer.text)

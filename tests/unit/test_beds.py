@@ -43,6 +43,7 @@ def test_a_tone_is_three_minutes_long_at_its_level_and_loops_without_a_seam(alph
     assert alpha.shape == (2, 184 * RATE)
     part = alpha[:, : 16 * RATE]
     assert loudness(part) == pytest.approx(beds.TONE_LUFS, abs=0.5)
+    assert loudness(part) == pytest.approx(beds.TONE_MEASURED_LUFS, abs=0.05)
     assert true_peak(part) <= beds.TONE_CEILING_DBTP
     assert measure.seam(alpha) <= 1.01
     assert measure.seam_error(alpha, 395, 405) < -80
@@ -83,6 +84,7 @@ def test_a_background_loops_without_a_seam_or_a_shorter_loop_in_it_within_its_le
     assert measure.seam(heard) <= 1
     assert measure.repetition(heard) < 0.3
     assert loudness(heard) == pytest.approx(beds.BACKGROUND_LUFS, abs=0.5)
+    assert loudness(heard) == pytest.approx(beds.DEFAULT_BACKGROUND_MEASURED_LUFS, abs=0.05)
     assert true_peak(heard) <= beds.BACKGROUND_CEILING_DBTP + 0.5
     assert abs(measure.likeness(heard)) < 0.7, "one channel twice"
     assert abs(float(heard.mean())) < 1e-5, "direct current"

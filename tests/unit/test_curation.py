@@ -47,12 +47,14 @@ def test_every_card_is_one_the_app_can_show_and_start(
     "goal, hour, kind, preset",
     [
         ("Focus", 9, "Focus", "beta"),
-        ("Focus", 14, "Anxiety Relief", "alpha"),
+        (None, 6, "Focus", "beta"),
+        ("Calm", 11, "Focus", "beta"),
+        ("Focus", 12, "Focus", "beta"),
         ("Focus", 23, "Sleep", "delta"),
-        ("Sleep", 23, "Sleep", "delta"),
         ("Sleep", 5, "Sleep", "delta"),
-        ("Sleep", 14, "Anxiety Relief", "alpha"),
-        ("Confidence", 14, "Anxiety Relief", "alpha"),
+        (None, 18, "Sleep", "delta"),
+        ("Sleep", 14, "Sleep", "delta"),
+        ("Confidence", 17, "Anxiety Relief", "alpha"),
         (None, 14, "Anxiety Relief", "alpha"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from common.web.client import HttpClient, Patience
 from embedded.speech import SpeechStandIn, hum
 from media.elevenlabs_speech import ElevenLabsSpeech
+from media.elevenlabs_voices import DEFAULT_VOICES, voices_named
 from media.jobs import verdict_on
 from media.openai_speech import OpenAISpeech
 from media.provider_speech import KeyRefused, ProviderSpeech
@@ -133,3 +134,20 @@ async def test_a_refused_key_is_not_tried_again(provider: SpeechStandIn, capsys:
     assert verdict_on(refusal.value).final
     assert sum(provider.faults.calls.values()) == 1
     assert "sk-wrong" not in capsys.readouterr().out
+
+
+def test_elevenlabs_voices_may_be_an_accounts_own() -> None:
+    engine = ElevenLabsSpeech("http://127.0.0.1:1", "key", voices=voices_named("onyx=abcDEF123456, nova=ghiJKL123456"))
+    assert engine.request("Hello.", "onyx", FIRST_TAKE).url.startswith(
+        "http://127.0.0.1:1/v1/text-to-speech/abcDEF123456?"
+    )
+    assert engine.voices["echo"] == DEFAULT_VOICES["echo"]
+    assert len(set(engine.voices.values())) == 6
+    assert engine.version != ElevenLabsSpeech("http://127.0.0.1:1", "key").version  # lines of other voices are others
+    assert voices_named("") == {}
+
+
+@pytest.mark.parametrize("named", ["onyx", "zoe=abcDEF123456", "onyx=a b", "onyx=../x", "=abcDEF123456"])
+def test_a_voice_nobody_has_is_refused_at_start(named: str) -> None:
+    with pytest.raises(ValueError, match="write nova=ID"):
+        voices_named(named)

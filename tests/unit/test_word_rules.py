@@ -1,10 +1,13 @@
 """What may be spoken, by the word rules alone: few fine goals refused, no crisis missed."""
 
+from pathlib import Path
+
 import pytest
 
+from common.speakable.words import judge_words
 from media.catalogue import CATALOGUE
 from media.composer import compose
-from media.word_rules import judge_words
+from media.themes import THEMES
 
 FINE = """
 kill my fear of speaking
@@ -77,7 +80,32 @@ def test_what_must_not_be_spoken_is_found(category: str, text: str) -> None:
     assert judge_words(f"Today, {text.upper()}!") == category
 
 
+def _phrases(name: str) -> list[str]:
+    return (Path(__file__).parent.parent / "fixtures" / "speakable" / f"{name}.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("text", _phrases("crisis"))
+def test_a_crisis_in_everyday_words_is_heard(text: str) -> None:
+    assert judge_words(text) == "crisis"
+
+
+@pytest.mark.parametrize("text", _phrases("fine"))
+def test_a_manner_of_speaking_is_no_crisis(text: str) -> None:
+    assert judge_words(text) is None
+
+
+@pytest.mark.parametrize("text", _phrases("refused"))
+def test_what_harms_others_is_refused(text: str) -> None:
+    assert judge_words(text) not in (None, "crisis")
+
+
+def test_help_is_offered_to_who_speaks_of_others_and_of_themselves() -> None:
+    assert judge_words("I want to kill myself since my brother's suicide") == "crisis"
+    assert judge_words("I volunteer and I want to die") == "crisis"
+
+
 def test_every_line_of_ours_passes() -> None:
     ours = [line for session in CATALOGUE for line in session.lines]
+    ours += [line for theme in THEMES for line in theme.lines]
     ours += [line for goal in ("sleep better", "confidence at work") for line in compose(goal, "doubt", "Sleep", 24)]
     assert [line for line in ours if judge_words(line)] == []

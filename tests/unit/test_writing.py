@@ -15,7 +15,7 @@ from media.affirmation_rules import validate
 from media.composer import compose
 from media.language_model import ChatModel, NothingWritten
 from media.moderation import ContentRefused, CrisisSupport, ModerationApi, Moderator
-from media.writing import Brief, Writer, completed
+from media.writing import Brief, RecentLines, Writer, completed
 
 BRIEF = Brief("speak calmly in front of my team", "I doubt myself", "Focus", 4)
 GOOD = (
@@ -201,3 +201,18 @@ async def test_without_the_providers_moderation_the_word_rules_decide(desk: Desk
     desk.provider.faults.fail_next(kind, -1)
     assert await desk.moderator.judge(["I am calm.", FLAGGED_WORD]) == []
     assert [flag.index for flag in await desk.moderator.judge(["I am calm.", "I kill my boss"])] == [1]
+
+
+async def test_who_asks_again_gets_other_lines() -> None:
+    writer = Writer(None, Moderator())
+    first, second, third = [set(await writer.write(BRIEF)) for _ in range(3)]
+    assert not first & second
+    assert not third & (first | second)
+
+
+def test_only_the_last_lines_of_the_last_goals_are_kept_in_mind() -> None:
+    recent = RecentLines(goals=2, lines=3)
+    for goal in ("sleep", "focus", "calm"):
+        assert recent.with_these(Brief(goal, "", "", 2), [f"{goal} {n}" for n in range(5)])
+    assert list(recent.of(Brief("sleep", "", "", 1))) == []
+    assert list(recent.of(Brief(" Calm ", "", "", 1))) == ["calm 2", "calm 3", "calm 4"]

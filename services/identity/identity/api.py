@@ -5,7 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from common.auth import AnyCaller, UserId
+from common.speakable.refusals import ContentRefused, CrisisSupport, require_speakable_words
 from common.web.app import WireRoute
+from common.web.openapi import refusals
 from common.web.transactions import Transaction
 from identity import commands, queries
 from identity.models import User
@@ -38,9 +40,14 @@ async def me(user: Me) -> MeView:
     return MeView.of(user)
 
 
-@router.post("/me/values")
+_UNSPEAKABLE = refusals(ContentRefused, CrisisSupport)
+"""Words that would be refused wherever they are used later are refused where they come in, and leave nothing behind."""
+
+
+@router.post("/me/values", responses=_UNSPEAKABLE)
 async def replace_values(uow: Transaction, user: Me, choice: ValuesChoice) -> ValuesStored:
     """Replaces everything the user values."""
+    require_speakable_words([("values", value.value_text) for value in choice.values])
     return ValuesStored(count=await commands.replace_values(uow, user.id, choice.chosen()))
 
 
@@ -50,9 +57,11 @@ async def values(uow: Transaction, user: Me) -> ValuesView:
     return ValuesView(values=[ValueView.of(value) for value in await queries.values(uow, user.id)])
 
 
-@router.put("/me/struggle")
+@router.put("/me/struggle", responses=_UNSPEAKABLE)
 async def set_struggle(uow: Transaction, user: Me, change: StruggleChange) -> StruggleStored:
     """Keeps what the user struggles with; an empty text or null forgets it."""
+    if change.struggle:
+        require_speakable_words([("struggle", change.struggle)])
     await commands.set_struggle(uow, user.id, change.struggle)
     return StruggleStored(struggle=change.struggle)
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import ceil
 
+from media.understanding import understood
+
 MIN_LINES, MAX_LINES = 1, 24
 MIN_WORDS, MAX_WORDS = 5, 12
 MAX_I_AM = 4
@@ -32,18 +34,21 @@ _STOP_WORDS = word_set(
     each even ever every feel for from get had has have help her him his how into its just keep like life make more most
     much myself need now off one only other our out over really should some such than that the their them then
     there these they this those through time too toward towards very want was way were what when where which while who
-    why wish with would you your idk dunno lol please thanks nothing anything something stuff things thing"""
+    why wish with would you your nothing everything anything something stuff things thing"""
 )
 
 
 def keywords(goal: str) -> list[str]:
     """The words of a goal that its affirmations should speak of: at most ten, lower case, in their order.
 
-    Words an English voice can say, of three letters and more, minus stop words and what no affirmation may contain.
+    Words an English voice can say, of three letters and more, minus stop words and what no affirmation may contain; of
+    what the goal means, where all of it is misspelt or in another language.
     """
-    words = _WORD.findall(_plain(FUTURE.sub(" ", NEGATIVE.sub(" ", _plain(goal)))))
+    words = _WORD.findall(FUTURE.sub(" ", NEGATIVE.sub(" ", _plain(understood(goal)))))
     found = [w for w in words if 2 < len(w) <= MAX_WORD_LETTERS and is_latin(w) and w not in _STOP_WORDS]
-    return list(dict.fromkeys(found))[:_MAX_KEYWORDS]
+    said = set(_WORD.findall(_plain(goal)))
+    own = [word for word in found if word in said]  # what they said themselves, wherever that can be spoken of
+    return list(dict.fromkeys(own or found))[:_MAX_KEYWORDS]
 
 
 def line_violations(line: str, goal: str = "", struggle: str = "") -> list[str]:

@@ -77,7 +77,7 @@ CATALOGUE = (
             "Light comes in and this morning belongs to me.",
             "I stretch, I breathe, and my energy answers.",
             "I begin the day with one small brave thing.",
-            "My body slept well and now it likes to move.",
+            "My body wakes slowly, and it likes to move.",
             "I bring good energy into the first room I enter.",
             "There is something in this day that I look forward to.",
             "I choose my own pace this morning and keep it.",

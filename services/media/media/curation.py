@@ -84,7 +84,7 @@ def _cards(kinds: Sequence[str], wishes: Wishes, best: Best | None, hour: int) -
     goal = goal_now(wishes, hour)
     voice = VOICES.get(wishes.voice or "", DEFAULT_VOICE)
     background: Literal["calm", "night"] = "night" if is_night(hour) else "calm"
-    why = "It fits this time of day." if goal != wishes.goal else "You said this matters most to you."
+    why = "You said this matters most to you." if goal == wishes.goal else "It fits this time of day."
     yield Card("right_now_1", TITLES[goal], LONG, voice, PRESETS.get(goal, "alpha"), background, why)
     if finishes(kinds) > OFTEN_FINISHED:
         finishing = "You finish what you start; stay a little longer."
@@ -104,12 +104,10 @@ def _cards(kinds: Sequence[str], wishes: Wishes, best: Best | None, hour: int) -
 
 
 def goal_now(wishes: Wishes, hour: int) -> Goal:
-    """What the user wants most, unless it belongs to another time of the day."""
-    if wishes.goal == "Focus" and hour not in MORNING:
-        return "Sleep" if is_night(hour) else "Calm"
-    if wishes.goal == "Sleep" and not is_night(hour):
-        return "Focus" if hour in MORNING else "Calm"
-    return wishes.goal or "Calm"
+    """Focus in the morning and sleep at night; between them what the user wants most."""
+    if hour in MORNING:
+        return "Focus"
+    return "Sleep" if is_night(hour) else wishes.goal or "Calm"
 
 
 def finishes(kinds: Iterable[str]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from common.web.client import HttpClient
+from media.elevenlabs_voices import DEFAULT_VOICES
 from media.provider_speech import PROVIDER_RATE, ProviderSpeech, SpeechRequest
 from media.speech import FIRST_TAKE, Take
 
@@ -13,23 +14,17 @@ SLOWEST, QUICKEST = 0.7, 1.2
 
 
 class ElevenLabsSpeech(ProviderSpeech):
-    """``base_url`` is the host, without a version."""
+    """``base_url`` is the host, without a version; ``voices`` are ElevenLabs' ids in place of the default ones."""
 
     name = "elevenlabs"
-    voices: Mapping[str, str] = {
-        "nova": "EXAVITQu4vr4xnSDxMaL",
-        "shimmer": "pFZP5JQG7iQjIQuC4Bku",
-        "alloy": "21m00Tcm4TlvDq8ikWAM",
-        "onyx": "nPczCjzI2devNBz1zQrb",
-        "echo": "JBFqnCBsd6RMkjVDRZzb",
-        "fable": "XB0fDUnXU5powFXDhCwa",
-    }
-    """Six of the voices every account has."""
 
-    def __init__(self, base_url: str, key: str, http: HttpClient | None = None) -> None:
+    def __init__(
+        self, base_url: str, key: str, http: HttpClient | None = None, *, voices: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(http)
         self._url = f"{base_url.rstrip('/')}/v1/text-to-speech"
         self._headers = {"xi-api-key": key}
+        self.voices: Mapping[str, str] = {**DEFAULT_VOICES, **(voices or {})}
 
     def request(self, text: str, voice: str, take: Take) -> SpeechRequest:
         first = take == FIRST_TAKE

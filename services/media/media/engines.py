@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from media.elevenlabs_speech import ElevenLabsSpeech
+from media.elevenlabs_voices import voices_named
 from media.hibari_speech import HibariSpeech
 from media.kokoro import KokoroSpeech
 from media.openai_speech import OpenAISpeech
@@ -20,5 +21,8 @@ def engine_named(name: str, settings: MediaSettings) -> Speech:
         key = settings.openai_api_key.get_secret_value()
         return OpenAISpeech(settings.openai_base_url, key, settings.openai_speech_model)
     if name == "elevenlabs" and settings.elevenlabs_api_key is not None:
-        return ElevenLabsSpeech(settings.elevenlabs_base_url, settings.elevenlabs_api_key.get_secret_value())
+        key = settings.elevenlabs_api_key.get_secret_value()
+        return ElevenLabsSpeech(
+            settings.elevenlabs_base_url, key, voices=voices_named(settings.elevenlabs_voices or "")
+        )
     return HibariSpeech()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from media.circle import Curve, Grain, single
@@ -62,38 +64,62 @@ def drip(rng: np.random.Generator) -> Samples:
 
 def bird(rng: np.random.Generator) -> Grain:
     """One bird: a motif of its own, which it repeats with small changes in every phrase."""
-    centre = _within(rng, 2500, 5500)
-    trills = rng.random() < 0.35
+    kind = rng.choice(["whistles", "trills", "chatters", "warbles", "coos"], p=[0.3, 0.2, 0.22, 0.2, 0.08])
+    low, high, shortest, longest, notes, most = {
+        "whistles": (2200, 5200, 0.08, 0.24, int(rng.integers(2, 4)), 4),
+        "trills": (2800, 6200, 0.025, 0.05, 1, 14),
+        "chatters": (2000, 4600, 0.03, 0.07, int(rng.integers(1, 3)), 9),
+        "warbles": (2400, 6500, 0.04, 0.13, int(rng.integers(4, 8)), 3),
+        "coos": (420, 640, 0.22, 0.5, 3, 2),
+    }[str(kind)]
+    centre = _within(rng, low, high)
+    reach = 1.06 if kind == "coos" else 1.4
+    rough = {"chatters": 1.0, "coos": 0.1}.get(str(kind), float(rng.uniform(0.15, 0.45)))
     motif = [
         (
-            centre * _within(rng, 0.8, 1.35),
-            centre * _within(rng, 0.75, 1.4),
-            rng.uniform(0.025, 0.05) if trills else rng.uniform(0.06, 0.22),
-            rng.uniform(-0.2, 0.2),
+            centre * _within(rng, 1 / reach, reach),
+            centre * _within(rng, 1 / reach, reach),
+            float(rng.uniform(shortest, longest)),
+            float(rng.uniform(-0.2, 0.2)) * (reach - 1) / 0.4,
         )
-        for _ in range(1 if trills else rng.integers(2, 4))
+        for _ in range(notes)
     ]
 
     def phrase(rng: np.random.Generator) -> Samples:
         parts: list[Samples] = []
-        for _ in range(rng.integers(6, 14) if trills else rng.integers(1, 4)):
+        for _ in range(rng.integers(max(1, most // 2), most + 1)):
             for start, end, length, bend in motif:
                 shift = rng.uniform(0.985, 1.015)
-                parts.append(_syllable(start * shift, end * shift, length * rng.uniform(0.92, 1.08), bend))
-                parts.append(np.zeros(int(RATE * length * rng.uniform(0.3, 0.6)), np.float32))
-            if not trills:
+                parts.append(_syllable(rng, start * shift, end * shift, length * rng.uniform(0.92, 1.08), bend, rough))
+                parts.append(np.zeros(int(RATE * length * rng.uniform(0.25, 0.6)), np.float32))
+            if kind in ("whistles", "coos"):
                 parts.append(np.zeros(int(RATE * rng.uniform(0.08, 0.3)), np.float32))
-        return single(rng.uniform(0.6, 1.0) * np.concatenate(parts))
+        return single(rng.uniform(0.6, 1.0) * (0.5 if kind == "coos" else 1.0) * np.concatenate(parts))
 
     return phrase
 
 
-def _syllable(start_hz: float, end_hz: float, seconds: float, bend: float) -> Samples:
+def _syllable(
+    rng: np.random.Generator, start_hz: float, end_hz: float, seconds: float, bend: float, rough: float
+) -> Samples:
+    """One note of a bird. A throat is no whistle: it flutters, it breathes, and two overtones sound with it."""
     time = _time(seconds)
     position = time / time[-1]
     curve = start_hz * (end_hz / start_hz) ** position * (1 + bend * np.sin(np.pi * position))
-    phase = 2 * np.pi * np.cumsum(curve) / RATE
-    return single((np.sin(phase) + 0.1 * np.sin(2 * phase)) * np.sin(np.pi * position) ** 0.7)
+    flutter = _smooth(rng, len(time), 90)
+    phase = 2 * np.pi * np.cumsum(curve * (1 + 0.012 * rough * flutter)) / RATE
+    breath = 0.5 * rough * np.sin(phase + 2.5 * _smooth(rng, len(time), 24))
+    overtones = (0.1 + 0.25 * rough) * np.sin(2 * phase) + (0.03 + 0.12 * rough) * np.sin(3 * phase)
+    swell = np.sin(np.pi * position**0.7) ** 0.8 * (1 + 0.35 * rough * _smooth(rng, len(time), 160))
+    return single((np.sin(phase) + overtones + breath) * swell)
+
+
+def _smooth(rng: np.random.Generator, count: int, width: int) -> Curve:
+    """Noise without what is quicker than `width` samples, about 1 strong."""
+    window = np.hanning(width + 2)
+    return np.asarray(
+        np.convolve(rng.standard_normal(count + width + 1), window / np.sqrt(np.square(window).sum()), "valid")
+    )
 
 
 def cricket(rng: np.random.Generator) -> Grain:
@@ -142,6 +168,59 @@ def crackle(rng: np.random.Generator) -> Samples:
     smooth = np.convolve(tearing, np.hanning(600) / 300, "same")
     dull = np.convolve(rng.standard_normal(len(time)), np.hanning(40) / 20, "same")
     return single(dull * smooth * _decay(time, 0.02, time[-1] / 3))
+
+
+_OPEN = ((420.0, 130.0, 1.0), (760.0, 150.0, 0.5), (2400.0, 300.0, 0.04))
+_CLOSED = ((230.0, 90.0, 0.8), (1000.0, 250.0, 0.03))
+"""An O and an M: formants as centre and width in Hz, and strength."""
+
+
+_UNHEARD = 0.003
+
+
+def _through(mouth: Sequence[tuple[float, float, float]], hertz: float) -> float:
+    return sum(strength * float(np.exp(-0.5 * ((hertz - centre) / width) ** 2)) for centre, width, strength in mouth)
+
+
+def monk(hertz: float) -> Callable[[np.random.Generator], Grain]:
+    """Somebody who sings Om about this pitch: from an open O to a closed M, in a breath of nine to thirteen seconds."""
+
+    def voice(rng: np.random.Generator) -> Grain:
+        own = hertz * 2 ** (rng.uniform(-14, 14) / 1200)
+        tract = rng.uniform(0.9, 1.12)
+        breathy = rng.uniform(0.01, 0.03)
+        harmonics = [
+            (k, *(_through(mouth, own * k / tract) / k**0.3 for mouth in (_OPEN, _CLOSED)))
+            for k in range(1, int(3000 / own))
+        ]
+
+        def om(rng: np.random.Generator) -> Samples:
+            time = _time(rng.uniform(9, 13))
+            position = time / time[-1]
+            drift = (
+                0.004 * _slow(rng, len(time), 0.5)
+                + 0.0025 * np.sin(2 * np.pi * rng.uniform(4.6, 5.6) * time) * position
+            )
+            curve = own * (1 - 0.03 * np.exp(-time / 0.25) + drift)
+            phase = np.mod(2 * np.pi * np.cumsum(curve) / RATE, 2 * np.pi)
+            closing = single(1 / (1 + np.exp(-(position - rng.uniform(0.5, 0.62)) * 16)))
+            sound = np.zeros(len(time), np.float32)
+            for k, wide, shut in harmonics:
+                if max(wide, shut) > _UNHEARD:
+                    sound += np.sin(single(k * phase)) * (np.float32(wide) + np.float32(shut - wide) * closing)
+            air = breathy * np.convolve(rng.standard_normal(len(time)), np.hanning(30) / 15, "same") * (1 - closing)
+            trembling = 1 + 0.06 * _slow(rng, len(time), 0.25)
+            return single((sound + air) * trembling * np.sin(np.pi * position**0.75) ** 0.9)
+
+        return om
+
+    return voice
+
+
+def _slow(rng: np.random.Generator, count: int, seconds: float) -> Curve:
+    """A curve that wanders about 0, a new way every so many seconds, about 1 strong."""
+    turns = rng.standard_normal(int(count / RATE / seconds) + 3)
+    return np.asarray(np.interp(np.arange(count) / RATE / seconds, np.arange(len(turns)), turns))
 
 
 def bowl(rng: np.random.Generator) -> Samples:

@@ -14,6 +14,8 @@ LEADS = word_set(
     planning to please how can could should able really just also help me us goal goals is start starting begin
     beginning learn learning can't cannot cant am are was why when what unable"""
 )
+FINITE = word_set("is are was were am isn't aren't wasn't means makes feels keeps gets seems")
+"""A name that one of these follows says something of it: what is named is the goal."""
 MARKERS = word_set("stop stopping quit quitting avoid avoiding not no never don't dont without")
 DROPPED = word_set("will going gonna won't wont rid free longer anymore i'll")
 TRAILING = word_set(
@@ -21,7 +23,7 @@ TRAILING = word_set(
     am under being feel feeling become becoming i really"""
 )
 INTENSIFIERS = word_set("more so very truly deeply fully much less too")
-PREPOSITIONS = word_set("at in on with about around during under for before after by of to from through into")
+PREPOSITIONS = word_set("at in on with about around during under for before after by of to from through into against")
 DETERMINERS = word_set("my our the a an myself every all this")
 VERB_CONTINUES = (
     PREPOSITIONS
@@ -58,7 +60,8 @@ VERBS = word_set(
     support survive swim take talk teach tell thank think train travel trust try turn understand unlearn use
     visit wake walk win work write yell shout overthink overeat procrastinate worry snack gamble panic compare
     criticize criticise complain apologize apologise hide doubt hate ignore print manifest align embrace engage
-    embody celebrate stick scroll cry nap"""
+    embody celebrate stick scroll cry nap cure treat come clean
+    reduce record attend apply join date skip repair fix"""
 )
 ALSO_NOUNS = word_set(
     """act balance calm care change control cook cut dance date deal dream drink drive exercise face fall fight focus
@@ -82,6 +85,19 @@ BURDENS = word_set(
     overeating snoring adhd ocd ptsd grief heartbreak divorce breakup trauma cancer attacks illness migraines
     headaches headache migraine"""
 )
+ILLS = word_set(
+    """cancer chemo chemotherapy tumor tumour illness disease diabetes pain fibromyalgia surgery operation depression
+    ptsd trauma arthritis migraines migraine headaches asthma stroke sclerosis lupus epilepsy dementia grief loss death
+    divorce breakup heartbreak miscarriage miscarriages abuse infertility menopause
+    endometriosis flashes disorder bulimia anorexia"""
+)
+"""What is lived with or lived through: no sentence promises it away, and none calls it a habit."""
+HOPED = word_set("conceive survive heal recover win")
+"""What nobody does by deciding to."""
+MAKING = word_set(
+    "write finish play build study read paint create complete launch record produce prepare practice practise learn"
+)
+"""What these are done to can be spoken of by itself."""
 NO_ACTIVITIES = word_set("morning evening king ring string wing thing nothing something anything everything spring")
 PROPER = {
     word.lower(): word

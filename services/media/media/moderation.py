@@ -6,62 +6,19 @@ reached the word rules alone decide.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from prometheus_client import Counter
 
-from common.errors import DomainError
 from common.observability import logger
+from common.speakable.refusals import ContentRefused, CrisisSupport, Flag, refuse
+from common.speakable.words import Category, judge_words
 from common.web.client import CallFailed, HttpClient
-from media.word_rules import Category, judge_words
 
 FLAGGED = Counter("media_texts_flagged_total", "Texts that were refused", ["category", "judge"])
 UNJUDGED = Counter("media_moderation_unanswered_total", "Texts the provider's moderation did not judge")
 log = logger("media.moderation")
-
-HELP: tuple[dict[str, str], ...] = (
-    {"region": "US", "name": "988 Suicide & Crisis Lifeline", "phone": "988"},
-    {"region": "CA", "name": "9-8-8 Suicide Crisis Helpline", "phone": "988"},
-    {"region": "GB", "name": "Samaritans", "phone": "116 123"},
-    {"region": "IE", "name": "Samaritans", "phone": "116 123"},
-    {"region": "AU", "name": "Lifeline", "phone": "13 11 14"},
-    {"region": "DE", "name": "TelefonSeelsorge", "phone": "0800 111 0 111"},
-    {"region": "*", "name": "Find A Helpline", "url": "https://findahelpline.com"},
-)
-"""Where to turn, by region; `*` is everywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """The text at ``index`` of those judged may not be spoken."""
-
-    index: int
-    category: Category
-
-
-class ContentRefused(DomainError):
-    """This is not something we read out; `details.fieldErrors` says where it stands."""
-
-    code = "CONTENT_REFUSED"
-    sample_details: ClassVar[Any] = {
-        "formErrors": [],
-        "fieldErrors": {"affirmations": ["Line 2 is not something we can read out."]},
-        "lines": [1],
-    }
-
-
-class CrisisSupport(DomainError):
-    """These words sound like a crisis; `details.resources` says where to find help now."""
-
-    code = "CRISIS_SUPPORT"
-    sample_details: ClassVar[Any] = {"resources": list(HELP)}
-
-    def __init__(self) -> None:
-        message = "It sounds as if things are very hard right now. You deserve help from a person: please talk to one."
-        super().__init__(message, details={"resources": list(HELP)})
-
-
+__all__ = ["ContentRefused", "CrisisSupport", "Flag", "ModerationApi", "Moderator"]
 _PROVIDERS: dict[str, Category] = {
     "self-harm": "crisis",
     "hate": "hate",
@@ -132,20 +89,4 @@ class Moderator:
 
         Raises CrisisSupport or ContentRefused.
         """
-        flags = await self.judge([text for _, text in fields])
-        if any(flag.category == "crisis" for flag in flags):
-            raise CrisisSupport
-        if not flags:
-            return
-        problems: dict[str, list[str]] = {}
-        lines: list[int] = []
-        for flag in flags:
-            name = fields[flag.index][0]
-            place = sum(other == name for other, _ in fields[: flag.index])
-            where = f"Line {place + 1}" if name == "affirmations" else f"This {name}"
-            problems.setdefault(name, []).append(f"{where} is not something we can read out.")
-            if name == "affirmations":
-                lines.append(place)
-        first = next(iter(problems.values()))[0]
-        details = {"formErrors": [], "fieldErrors": problems, "lines": lines}
-        raise ContentRefused(f"{first} Please put it in other words.", details=details)
+        refuse(fields, await self.judge([text for _, text in fields]))

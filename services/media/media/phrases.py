@@ -33,7 +33,7 @@ _NOUN = {
         Learning about {t} opens a door for me.
         Each small choice brings me closer to {t}.
         My heart is willing to make room for {t}.
-        I feel capable of {t} in my own rhythm.
+        I come to {t} in my own rhythm.
     """),
     Framework.VALUES: _lines("""
         I honor {t} with my time and care.
@@ -46,14 +46,14 @@ _NOUN = {
         I honor each small step I take toward {t}.
     """),
     Framework.POWER: _lines("""
-        I am building {t} with every choice today.
-        I take one clear action for {t} now.
-        I focus my energy on {t} today.
+        I make one choice for {t} this hour.
+        I do one clear thing for {t} now.
+        I give some of my best energy to {t}.
         Creating space for {t} gives me strength.
-        I build {t} through steady daily practice.
+        I build good days around {t}.
         Taking good care of {t} makes me stronger.
         I create time for {t} and use it well.
-        My focus on {t} sharpens with every hour.
+        My care for {t} gets clearer with practice.
     """),
     None: _lines("""
         There is a real place for {t} in my life.
@@ -61,17 +61,17 @@ _NOUN = {
         I make room for {t} every single day.
         My breath steadies me as I turn to {t}.
         I return to {t} with fresh patience.
-        I feel closer to {t} than yesterday.
+        I am a little closer to {t} today.
         Today I choose {t} in small, real ways.
-        My whole body relaxes around {t}.
-        The care I bring makes {t} grow.
-        I speak about {t} with warmth and courage.
+        With loose shoulders, I turn to {t}.
+        The care I bring is good for {t}.
+        I think of {t} with warmth.
         I welcome {t} into this quiet moment.
-        Slow, gentle repetition deepens my sense of {t}.
+        Even one quiet minute honors {t}.
         I carry {t} with me wherever I go.
-        I deserve {t} and a quiet mind.
-        My hands and mind work together for {t}.
-        I have what I need to begin with {t}.
+        I deserve {t}, on good days and slow ones.
+        I notice each small sign of {t}.
+        I have what I need for {t}.
     """),
 }
 
@@ -83,7 +83,7 @@ _VERB = {
         I have the courage to {t} today.
         I feel ready to {t} at my own pace.
         Choosing to {t} feels kind and possible.
-        My body is capable and ready to {t}.
+        I am more able to {t} than I think.
         I allow myself time to learn to {t}.
     """),
     Framework.VALUES: _lines("""
@@ -99,12 +99,12 @@ _VERB = {
     Framework.POWER: _lines("""
         I take clear steps today to {t}.
         I am building the strength to {t}.
-        I focus on what helps me {t}.
+        I look for what helps me {t}.
         I create good conditions to {t} every day.
-        Taking action helps me {t} right now.
+        One small action helps me {t} right now.
         I build daily habits that help me {t}.
-        My focus and energy help me {t}.
-        Creating order around me helps me {t}.
+        I have enough energy to {t} today.
+        A clear hour helps me {t}.
     """),
     None: _lines("""
         It feels natural and good to {t}.
@@ -112,17 +112,17 @@ _VERB = {
         Every breath gives me room to {t}.
         I have everything I need to {t}.
         Each day makes it easier to {t}.
-        My mind and body know how to {t}.
-        I make real time in my week to {t}.
+        Something in me knows how to {t}.
+        There is time in my day to {t}.
         Small, honest steps show me how to {t}.
-        It is safe for me to {t}.
+        I am allowed to {t} in my own time.
         I find simple ways to {t} today.
-        I deserve the hours it takes to {t}.
-        Patience is my best ally as I {t}.
+        I am worth the time it takes to {t}.
+        Patience, my old ally, helps me {t}.
         I practice gently, and I learn to {t}.
-        Right now I remember that I can {t}.
+        I can {t}, and I remember it now.
         With practice, I find it simpler to {t}.
-        Kind people around me support me to {t}.
+        I let kind people help me {t}.
     """),
 }
 
@@ -234,39 +234,121 @@ _AWAY = {
     """),
     Framework.VALUES: _lines("""
         I honor myself when I move past {t}.
-        I trust my strength in the face of {t}.
-        I value my life more than {t}.
+        I trust my strength when {t} calls.
+        I value my own days more than {t}.
         I respect how far I have come from {t}.
         I value the peace that lies beyond {t}.
-        I trust my values to outlast {t}.
-        I honor my health and outgrow {t}.
+        What I value outlasts {t}.
+        I honor myself and outgrow {t}.
     """),
     Framework.POWER: _lines("""
         I build new habits that replace {t}.
         I take back my energy from {t}.
-        I focus on what matters more than {t}.
+        I turn to what matters more than {t}.
         I create new choices where {t} once ruled.
         Taking one slow breath loosens {t}.
-        I am building a life bigger than {t}.
+        I am building days that are bigger than {t}.
         My strength rises each time I leave {t} behind.
     """),
     None: _lines("""
         I let {t} pass like a wave.
-        My breath is stronger than {t}.
+        My breath is here before {t} and after it.
         I leave {t} behind me with every hour.
-        Every step makes me larger than {t}.
+        There is more to me than {t}.
         I meet {t} with calm and choose again.
         Around {t}, I breathe and stay steady.
         I release {t} with each slow breath out.
         My calm outlasts {t} every single time.
-        I put {t} down and rest my hands.
+        I let go of {t} and rest.
         I have the power to outgrow {t}.
-        Today I choose my health over {t}.
+        Today I choose kindness to myself over {t}.
         Peace takes the place of {t} in me.
-        My body thanks me for leaving {t} behind.
+        I thank myself for each pause before {t}.
         I walk past {t} with my head high.
         I set {t} aside and come home to myself.
-        Fresh air and clear water help me past {t}.
+        A breath of fresh air helps me past {t}.
+    """),
+}
+
+_TENDER = {
+    Framework.BRIDGE: _lines("""
+        I am learning to be gentle with myself through {t}.
+        I am willing to accept help with {t}.
+        I am more than {t}, and I am loved.
+        I choose one soft thing beside {t} today.
+        Learning to rest is part of living with {t}.
+        I let myself be comforted through {t}.
+    """),
+    Framework.VALUES: _lines("""
+        I honor how hard {t} can be.
+        I respect what I carry with {t}.
+        My worth stays whole through {t}.
+        I trust the people who stand beside me with {t}.
+        I value every soft hour beside {t}.
+        I honor my need for rest through {t}.
+    """),
+    Framework.POWER: _lines("""
+        I take one gentle step with {t} today.
+        My courage with {t} is quiet and real.
+        I face {t} one small hour at a time.
+        I ask for the help I need with {t}.
+        I create small comforts around {t}.
+        Taking time to rest helps me through {t}.
+    """),
+    None: _lines("""
+        I meet {t} gently, one day at a time.
+        My breath stays with me through {t}.
+        Beside {t}, I keep room for small joys.
+        On hard days with {t}, I rest.
+        I live my own life alongside {t}.
+        I speak openly about {t} with people I trust.
+        I treat myself tenderly through {t}.
+        I give myself patience through {t}.
+        Kind hands help me carry {t}.
+        Some hours with {t} are softer, and I notice.
+        I let tears come and go through {t}.
+        Even beside {t}, this breath is mine.
+    """),
+}
+
+_HOPE = {
+    Framework.BRIDGE: _lines("""
+        I am allowed to want to {t}.
+        I am gentle with my hope to {t}.
+        I am willing to rest while I hope to {t}.
+        I choose to be patient with my wish to {t}.
+        Learning to wait kindly is part of hoping to {t}.
+        I let my wish to {t} be as big as it is.
+    """),
+    Framework.VALUES: _lines("""
+        I honor my hope to {t}.
+        I respect what it means to me to {t}.
+        My hope to {t} shows what I value.
+        I trust myself to hold my hope to {t} gently.
+        I value every kind word for my wish to {t}.
+        My worth is whole while I hope to {t}.
+    """),
+    Framework.POWER: _lines("""
+        I take one gentle step, and I hope to {t}.
+        I build good days while I hope to {t}.
+        I give my strength a rest while I hope to {t}.
+        Taking care of myself belongs to my hope to {t}.
+        I create calm around my wish to {t}.
+        I do my own part and hope to {t}.
+    """),
+    None: _lines("""
+        My hope to {t} has room to breathe.
+        Kind people stand beside my hope to {t}.
+        I hold my hope to {t} with open hands.
+        I speak softly to myself as I hope to {t}.
+        My breath is calm beside my wish to {t}.
+        I share my wish to {t} with someone I trust.
+        I tend to this day while I hope to {t}.
+        My wish to {t} and I have time.
+        It is human and good to hope to {t}.
+        I rest well with my hope to {t}.
+        I let small joys in while I hope to {t}.
+        My wish to {t} makes me tender, and strong.
     """),
 }
 
@@ -276,6 +358,8 @@ GOAL_LINES: Mapping[Kind, Mapping[Framework | None, tuple[str, ...]]] = {
     Kind.ACTIVITY: _ACTIVITY,
     Kind.QUALITY: _QUALITY,
     Kind.AWAY: _AWAY,
+    Kind.TENDER: _TENDER,
+    Kind.HOPE: _HOPE,
 }
 """Sentences for each kind of phrase: those of a framework, and under None those that suit every one."""
 
@@ -288,17 +372,29 @@ STRUGGLE_LINES = _lines("""
     I speak kindly to myself when {s} is loud.
     {S} softens when I breathe all the way out.
     I am larger than {s}, and I have time.
+    I make room for {s} and keep walking gently.
+    {S} may sit down, and I keep breathing.
+    I breathe in, I notice {s}, I breathe out.
+    My kindness to myself outlasts {s}.
+    Even with {s}, I do one small thing well.
+    I put a hand on my heart when {s} comes.
+    {S} has told me enough, and I rest now.
+    I share {s} with someone who listens well.
 """)
 
 VALUE_LINES = _lines("""
     My sense of {v} guides what I choose today.
     I honor {v} in small, daily ways.
     I trust {v} to show me the way.
-    I let {v} shape how I speak today.
-    {V} is alive in the way I listen.
+    I let {v} shape one choice this hour.
+    {V} is alive in my small, ordinary choices.
     I live close to {v}, hour by hour.
     I value {v}, and my actions show it.
     Choosing {v} makes me feel at home.
+    I make time for {v} this week.
+    {V} steadies me when the day is loud.
+    I come back to {v} as to a friend.
+    My best hours have {v} in them.
 """)
 
 OPEN_LINES: Mapping[Framework | None, tuple[str, ...]] = {
@@ -323,7 +419,7 @@ OPEN_LINES: Mapping[Framework | None, tuple[str, ...]] = {
         I honor the long road behind my feet.
     """),
     Framework.POWER: _lines("""
-        I take the first step with a clear mind.
+        I take the first step with a clear head.
         I build my day around what counts.
         I focus on one task and finish it.
         Creating something small gives me energy.
@@ -345,7 +441,7 @@ OPEN_LINES: Mapping[Framework | None, tuple[str, ...]] = {
         I give thanks for one small thing today.
         Warmth spreads through my chest and arms.
         I keep promises that I make to myself.
-        Laughter comes easily to me this week.
+        A small smile comes easily to me.
         I ask for help and receive it well.
         My mind is clear like morning water.
         I rest deeply and wake refreshed.

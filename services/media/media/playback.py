@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from common.db.uow import UnitOfWork
 from common.errors import NotFound
-from media.beds import background_key, brain_layer
+from media.beds import DEFAULT_BACKGROUND_MEASURED_LUFS, TONE_MEASURED_LUFS, background_key, brain_layer
 from media.delivery import AudioUrls
 from media.grants import Grant, seal
 from media.models import Entitlement, Session, SessionAudio
@@ -75,7 +75,12 @@ class Playback:
             binaural=tone if layer.kind == "binaural" else None,
             solfeggio=tone if layer.kind == "solfeggio" else None,
             effective_affirmation_spacing_ms=SPACING_MS,
-            loudness=Loudness(affirmations_lufs=round(audio.loudness_lufs, 2)),
+            loudness=Loudness(
+                affirmations_lufs=round(audio.loudness_lufs, 2),
+                background_lufs=DEFAULT_BACKGROUND_MEASURED_LUFS,
+                binaural_lufs=TONE_MEASURED_LUFS if layer.kind == "binaural" else None,
+                solfeggio_lufs=TONE_MEASURED_LUFS if layer.kind == "solfeggio" else None,
+            ),
             voice_activity=VoiceActivity(segments=[SegmentView.model_validate(part) for part in audio.segments]),
         )
 

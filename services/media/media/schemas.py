@@ -185,7 +185,12 @@ class Mix(WireModel):
 
 
 class Loudness(WireModel):
+    """Measured on the decoded files, the beds' as they are made; the gain of ``mix`` is not in it."""
+
     affirmations_lufs: float | None = Field(None, alias="affirmationsLUFS", examples=[-20.0])
+    background_lufs: float | None = Field(None, alias="backgroundLUFS", examples=[-32.2])
+    binaural_lufs: float | None = Field(None, alias="binauralLUFS", examples=[-34.0])
+    solfeggio_lufs: float | None = Field(None, alias="solfeggioLUFS")
 
 
 class SegmentView(WireModel):

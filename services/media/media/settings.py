@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from common.internal_tokens import internal_token_verifier
 from common.settings import DatabaseSettings, read_as
+from media.elevenlabs_voices import voices_named
 from media.kokoro_pieces import missing_pieces
 from media.signing_keys import signing_key
 
@@ -95,6 +96,12 @@ class MediaSettings(DatabaseSettings):
         None, description="Key of MEDIA_SPEECH=elevenlabs. Without it that engine is refused at start", examples=[""]
     )
     elevenlabs_base_url: str = Field("https://api.elevenlabs.io", pattern=_ORIGIN, description="Where ElevenLabs is")
+    elevenlabs_voices: str | None = Field(
+        None,
+        description="ElevenLabs' voice ids for the app's voices, `nova=ID,onyx=ID`; without one its default voice, "
+        "which accounts made since March 2026 do not have and which ElevenLabs removes at the end of 2026",
+        examples=["nova=…,shimmer=…,alloy=…,onyx=…,echo=…,fable=…"],
+    )
     media_speech: Engine = Field(
         "hibari",
         description="Who speaks: hibari and kokoro offline (kokoro needs `make voices`), openai and elevenlabs with "
@@ -139,6 +146,12 @@ class MediaSettings(DatabaseSettings):
         if pem is not None:
             signing_key(pem.get_secret_value())
         return pem
+
+    @field_validator("elevenlabs_voices")
+    @classmethod
+    def _names_voices(cls, named: str | None) -> str | None:
+        voices_named(named or "")
+        return named
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

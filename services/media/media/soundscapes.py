@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from media import grains
-from media.circle import PERIOD, Curve, Grain, chord, gestures, hall, lay, mix, movement, noise, scatter, times
+from media.circle import PERIOD, SECONDS, Curve, Grain, chord, gestures, hall, lay, mix, movement, noise, scatter, times
 from media.samples import RATE, Samples
 
 When = npt.NDArray[np.bool_]
@@ -31,10 +31,10 @@ def babbling_brook(rng: np.random.Generator) -> Samples:
 def birds_chirping(rng: np.random.Generator) -> Samples:
     """A morning in a light wood: near and far birds, each with its own song and its own tree."""
     return mix(
-        (-6, hall(rng, _birds(rng, 5, 5, 13), 1.1, 0.35)),
-        (-12, hall(rng, _birds(rng, 6, 6, 16), 2.2, 1.6)),
-        (-15, _wind(rng)),
-        (-19, noise(rng, 900, 6000, 3.0) * (0.2 + 0.8 * movement(rng, 3, 20)) ** 2),
+        (-6, hall(rng, _birds(rng, 7, 5, 14), 1.1, 0.35)),
+        (-12, hall(rng, _birds(rng, 8, 6, 17), 2.2, 1.6)),
+        (-19, _wind(rng)),
+        (-21, noise(rng, 900, 6000, 3.0) * (0.2 + 0.8 * movement(rng, 3, 20)) ** 2),
     )
 
 
@@ -126,12 +126,13 @@ def storm(rng: np.random.Generator) -> Samples:
 
 
 def thunder(rng: np.random.Generator) -> Samples:
-    """Thunder that comes and goes over soft rain."""
+    """Thunder that comes and goes, near and far, over soft rain."""
     return mix(
-        (-4, _thunder(rng, times(rng, 13, 46), 0.6)),
-        (-16, noise(rng, 700, 7000, 2.0) * (0.6 + 0.4 * movement(rng, 6, 30))),
-        (-18, scatter(rng, 70, grains.drop)),
-        (-20, noise(rng, 60, 300, 3.0)),
+        (-5, _thunder(rng, times(rng, 15, 46), 0.6)),
+        (-9, _thunder(rng, times(rng, 14, 34), 0.2)),
+        (-12, noise(rng, 700, 7000, 2.0) * (0.6 + 0.4 * movement(rng, 6, 30))),
+        (-15, scatter(rng, 90, grains.drop)),
+        (-17, noise(rng, 60, 300, 3.0)),
     )
 
 
@@ -222,27 +223,24 @@ def regeneration(rng: np.random.Generator) -> Samples:
 
 
 def tibetan_om(rng: np.random.Generator) -> Samples:
-    """Monks' low Om on 136 Hz, from an open O to a closed M, and singing bowls between."""
+    """Six monks who sing a low Om together, each from his own mouth and place, and singing bowls between."""
     om = 136.1
-    opened = [(om * k, _formants(om * k, ((420, 130, 1.0), (760, 150, 0.5), (2400, 300, 0.03)))) for k in range(1, 24)]
-    closed = [(om * k, _formants(om * k, ((230, 90, 1.0), (1000, 250, 0.03)))) for k in range(1, 12)]
-    at = times(rng, 11, 20)
-    vowel = gestures(at, lambda _, since: _bell(since, 4.0, 1.3, 1.9), 16)
-    hum = gestures(at, lambda _, since: _bell(since, 7.2, 1.5, 2.2), 20)
-    bowls = np.zeros((2, PERIOD), np.float32)
+    singers, bowls = (np.zeros((2, PERIOD), np.float32) for _ in range(2))
+    together = times(rng, 11, 24)
+    for place, octave in zip(rng.permutation(6) / 5 * 0.7 + 0.15, (1, 1, 1, 0.998, 0.5, 2), strict=True):
+        sings = grains.monk(om * octave)(rng)
+        at = together + rng.uniform(0, 1.5, len(together)) if octave == 1 else times(rng, 14, 30)
+        joining = movement(rng, 20, 90) > 0.12
+        gain = {0.5: 0.8, 2: 0.22}.get(octave, float(rng.uniform(0.6, 1.0)))
+        _repeat(rng, singers, sings, at % SECONDS, float(place), float(gain), joining)
     for second in times(rng, 19, 31):
         _repeat(rng, bowls, grains.bowl, np.array([second]), rng.uniform(0.3, 0.7), 1.0, np.ones(PERIOD, bool))
-    drone = chord(rng, [(om / 2, 0.5), (om, 1.0), (om * 2, 0.25)], 5)
-    voices = mix((-6, chord(rng, opened, 9) * vowel), (-8, chord(rng, closed, 9) * hum), (-7, bowls))
+    drone = chord(rng, [(om / 2, 0.6), (om, 1.0), (om * 2, 0.25)], 5)
     return mix(
-        (-3, hall(rng, voices, 2.5, 0.7)),
-        (-13, drone * (0.4 + 0.6 * movement(rng, 8, 40))),
-        (-31, noise(rng, 200, 1500, 4.0)),
+        (-3, hall(rng, mix((-5, singers), (-9, bowls)), 2.8, 0.6)),
+        (-12, drone * (0.4 + 0.6 * movement(rng, 8, 40))),
+        (-33, noise(rng, 200, 1500, 4.0)),
     )
-
-
-def _formants(hertz: float, formants: tuple[tuple[float, float, float], ...]) -> float:
-    return sum(share * float(np.exp(-0.5 * ((hertz - centre) / width) ** 2)) for centre, width, share in formants)
 
 
 SOUNDSCAPES: Mapping[str, Recipe] = {

@@ -24,10 +24,14 @@ from media.lexicon import (
     BURDENS,
     DETERMINERS,
     DROPPED,
+    FINITE,
     HARMFUL,
     HEAVY,
+    HOPED,
+    ILLS,
     INTENSIFIERS,
     LEADS,
+    MAKING,
     MARKERS,
     NO_ACTIVITIES,
     NOUNS_ALONE,
@@ -42,6 +46,7 @@ from media.lexicon import (
     VERBS,
     gerund,
 )
+from media.understanding import understood
 
 _MAX_WORDS = 6
 """Of what somebody does; what is only named has one less, as the sentences around it are longer."""
@@ -51,7 +56,8 @@ _URGE = ["the", "urge", "to"]
 
 class Kind(Enum):
     """Which sentences a phrase fits: "better sleep", "sleep better", "sleeping well", "more confident", "smoking" (as
-    what to leave).
+    what to leave), "my illness" (what is lived with, and never promised away), "get pregnant" (what may be hoped for,
+    and is not in anybody's hands).
     """
 
     NOUN = "noun"
@@ -59,6 +65,8 @@ class Kind(Enum):
     ACTIVITY = "activity"
     QUALITY = "quality"
     AWAY = "away"
+    TENDER = "tender"
+    HOPE = "hope"
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def topics_of(goal: str) -> list[Topic]:
     read = [topic for clause in _clauses(goal) for topic in _topics(clause, wanted)]
     found = [topic for topic in read if _usable(topic, goal, wanted)]
     if not wanted:  # nothing need be spoken of: only what is a whole phrase by itself is worth it
-        return [topic for topic in dict.fromkeys(found) if topic.kind is Kind.VERB and " " in topic.text]
+        return [topic for topic in dict.fromkeys(found) if topic.kind in {Kind.VERB, Kind.HOPE} and " " in topic.text]
     if not found:
         return single_topics(goal)
     # "finish it" says nothing without what "it" is
@@ -124,7 +132,7 @@ def _usable(topic: Topic, goal: str, wanted: list[str]) -> bool:
 
 
 def _clauses(goal: str) -> list[_Clause]:
-    text = unicodedata.normalize("NFKC", goal).replace("’", "'").replace("‘", "'")
+    text = understood(goal)
     for pattern, instead in _OPENINGS:
         text = pattern.sub(instead, text)
     return [_Clause(_cased(clause.words, text), clause.away, clause.after_to) for clause in _split(text)]
@@ -170,13 +178,53 @@ def _cased(words: list[str], text: str) -> list[str]:
 def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
     """The clause as a phrase; a long one is also given shorter, where that still says what it is about."""
     words = [{"your": "my", "yourself": "myself"}.get(word, word) for word in clause.words]
+    if ill := _lived_with(words):
+        yield Topic(" ".join(ill), Kind.TENDER)
+        return
     words, kind = _read(words, clause.away, clause.after_to, wanted)
+    if kind is Kind.VERB and _is_hoped(words):
+        kind = Kind.HOPE
     doing = kind is Kind.VERB or words[:3] == _URGE
     whole = _whole_phrase(words, _MAX_WORDS if doing else _MAX_WORDS - 1)
     if whole:
         yield Topic(" ".join(whole), kind)
-    if len(whole) == _MAX_WORDS and (opened := _opened(whole)):
+    long = _MAX_WORDS - (kind is Kind.NOUN)
+    if len(whole) == long and (opened := _opened(whole)):
         yield Topic(" ".join(whole[: opened[-1]]), kind)
+    if kind is Kind.VERB and whole[0] in MAKING and whole[1:2] and whole[1] in {"my", "our", "the"}:
+        made = whole[1 : next(iter(_opened(whole)), len(whole))]
+        yield Topic(" ".join(word for word in made if word not in VERB_CONTINUES - DETERMINERS), Kind.NOUN)
+
+
+def _lived_with(words: list[str]) -> list[str]:
+    """The illness or loss that is named, with what stands before it ("my chronic pain"); empty when none is."""
+    lower = [word.lower() for word in words]
+    place = next((place for place, word in reversed(list(enumerate(lower))) if word in ILLS), None)
+    if place is None or lower[place + 1 : place + 2] not in ([], *([word] for word in PREPOSITIONS)):
+        return []
+    start = place
+    ends = (
+        VERBS
+        | set(VERB_OF) - {"eating"}
+        | PREPOSITIONS
+        | STATES
+        | INTENSIFIERS
+        | FINITE
+        | {"from", "be", "have", "having"}
+    )
+    while start and lower[start - 1] not in ends and place - start < _MAX_WORDS // 2:
+        start -= 1
+    return words[start : place + 1]
+
+
+def _is_hoped(words: list[str]) -> bool:
+    return bool(
+        words[0] in HOPED
+        or "pregnant" in words
+        or words[:2] in (["get", "over"], ["move", "on"])
+        or words[:3] == ["have", "a", "baby"]
+        or (words[0] in {"get", "win"} and words[-1] == "back")
+    )
 
 
 def _read(words: list[str], away: bool, after_to: bool, wanted: list[str]) -> tuple[list[str], Kind]:
@@ -205,10 +253,12 @@ def _read(words: list[str], away: bool, after_to: bool, wanted: list[str]) -> tu
 
 def _whole_phrase(words: list[str], most: int) -> list[str]:
     """At most ``most``, ended where a phrase ends: not before "I", nor within what a preposition opens."""
-    subject = next((place for place, word in enumerate(words) if place and word == "I"), len(words))
+    ends = FINITE | {"i"} | ({"everything", "anything"} if words and _is_gerund(words[0].lower()) else set())
+    subject = next((place for place, word in enumerate(words) if place and word.lower() in ends), len(words))
     words = words[:subject]
     if len(words) > most:
-        words = words[: next(reversed(_opened(words[: most + 1])), most)]
+        counted = next((place for place, word in enumerate(words) if place > 2 and word[0].isdigit()), most)
+        words = words[: next(reversed(_opened(words[: most + 1])), min(counted, most))]
     while words and words[-1].lower() in TRAILING:
         words = words[:-1]
     return words
@@ -221,6 +271,8 @@ def _opened(words: list[str]) -> list[int]:
 
 def _as_burden(words: list[str]) -> list[str]:
     """Words after "stop" or "not" as something that can be left behind: "the urge to eat", "being anxious"."""
+    if words[0] in DETERMINERS and BURDENS.isdisjoint(word.lower() for word in words):
+        return []  # "without my phone": a thing is nothing to outgrow
     if words[0] in {"be", "feel", "get"} and len(words) > 1:
         return [gerund(words[0]), *words[1:]]
     if words[0] in VERBS and words[0] not in BURDENS:
@@ -254,39 +306,13 @@ def _is_verb(words: list[str], lower: list[str], after_to: bool) -> bool:
     if lower[0] in VERBS:
         if len(words) == 1:
             return after_to or lower[0] not in NOUNS_ALONE | BURDENS
-        continues = follows in VERB_CONTINUES or (len(words) == 2 and words[1][0].isupper())
+        continues = follows in VERB_CONTINUES or follows[:1].isdigit() or (len(words) == 2 and words[1][0].isupper())
         return after_to or lower[0] not in ALSO_NOUNS or continues
     other = PREPOSITIONS | DETERMINERS | INTENSIFIERS | BURDENS | {"better"}
     if lower[0] in other or _is_gerund(lower[0]):
         return False
     acting = follows in {"my", "our", "the", "a", "an", "myself"} or (after_to and len(words) > 1)
     return acting and lower[0].isalpha()
-
-
-_STRUGGLES = (
-    (r"imposter|impostor|self.?doubt|doubt|not good enough", "self-doubt"),
-    (r"overthink|ruminat", "overthinking"),
-    (r"panic", "panic"),
-    (r"anxi|nervous", "anxiety"),
-    (r"fear|afraid|scared", "fear"),
-    (r"overwhelm|stress|pressure", "stress"),
-    (r"worr", "worry"),
-    (r"procrast|lazy|putting off", "delay"),
-    (r"perfection", "perfectionism"),
-    (r"ang(?:er|ry)|rage|temper", "anger"),
-    (r"lonel|alone|isolat", "loneliness"),
-    (r"burn.?out|exhaust|tired|fatigue", "tiredness"),
-    (r"insomni|sleep", "restlessness"),
-    (r"grie[fv]|sad|depress|loss", "sadness"),
-    (r"sham|guilt", "shame"),
-    (r"distract|focus|scatter", "distraction"),
-)
-
-
-def struggle_of(text: str) -> str | None:
-    """A plain word for what someone struggles with, when one is known."""
-    lower = text.lower()
-    return next((word for pattern, word in _STRUGGLES if re.search(rf"\b(?:{pattern})", lower)), None)
 
 
 def plain_phrase(text: str, most_words: int = 2) -> str | None:

@@ -6,7 +6,8 @@ checks as the composer's lines. Who asks always gets their lines; a model that f
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter
@@ -62,6 +63,32 @@ class Brief:
     values: tuple[str, ...] = ()
 
 
+class RecentLines:
+    """What this process last wrote for a goal, so that who asks again gets something else; no more than it needs, and
+    forgotten first for the goals nobody asks for.
+    """
+
+    def __init__(self, goals: int = 2000, lines: int = 48) -> None:
+        self._goals, self._lines = goals, lines
+        self._by_goal: OrderedDict[str, deque[str]] = OrderedDict()
+
+    def of(self, brief: Brief) -> Collection[str]:
+        return self._by_goal.get(_key(brief), ())
+
+    def with_these(self, brief: Brief, lines: list[str]) -> list[str]:
+        """``lines``, kept in mind."""
+        key = _key(brief)
+        self._by_goal.setdefault(key, deque(maxlen=self._lines)).extend(lines)
+        self._by_goal.move_to_end(key)
+        if len(self._by_goal) > self._goals:
+            self._by_goal.popitem(last=False)
+        return lines
+
+
+def _key(brief: Brief) -> str:
+    return " ".join(brief.goal.lower().split()) or brief.session_type
+
+
 class Writer:
     """``model`` None: the composer alone. What the model returns is judged by ``moderator`` before anybody sees it."""
 
@@ -69,6 +96,7 @@ class Writer:
         self._model = model
         self._moderator = moderator
         self._seconds = seconds
+        self._written = RecentLines()
 
     async def write(self, brief: Brief) -> list[str]:
         """Exactly ``brief.count`` lines that keep every rule."""
@@ -77,11 +105,11 @@ class Writer:
                 async with asyncio.timeout(self._seconds):
                     written = await self._by_model(self._model, brief)
                 WRITTEN.labels("model").inc()
-                return written
+                return self._written.with_these(brief, written)
             except (*ASKING_FAILED, TimeoutError) as error:
                 log.warning("model_wrote_nothing", problem=f"{type(error).__name__}: {error}"[:200])
         WRITTEN.labels("composer").inc()
-        return _composed(brief)
+        return self._written.with_these(brief, _composed(brief, self._written.of(brief)))
 
     async def _by_model(self, model: ChatModel, brief: Brief) -> list[str]:
         asked = [Message("system", RULES), Message("user", _described(brief))]
@@ -137,8 +165,8 @@ def _fitting(lines: Sequence[str], kept: Sequence[str], brief: Brief) -> list[st
     return chosen
 
 
-def _composed(brief: Brief) -> list[str]:
-    return compose(brief.goal, brief.struggle, brief.session_type, brief.count, brief.values)
+def _composed(brief: Brief, heard: Collection[str] = ()) -> list[str]:
+    return compose(brief.goal, brief.struggle, brief.session_type, brief.count, brief.values, heard=heard)
 
 
 def _described(brief: Brief) -> str:

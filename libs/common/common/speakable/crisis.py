@@ -1,0 +1,141 @@
+"""Expressions of a crisis in everyday words, misspelt ones among them: who says one is shown where help is.
+
+Better one kind message too many than one too few; only what clearly means something else is let pass.
+"""
+
+from __future__ import annotations
+
+import re
+
+from common.speakable.spellings import any_of
+
+# What follows tells that life in general is not meant: to live in fear, to wake up late, to be here on time.
+_SOMEHOW = (
+    r"(?! (?:but|where|up|out|it|together|fully|beyond|just|only|inside|apart|abroad|well|longer|better|in|with|at|on"
+    r"|for|from|here|there|alone|by|off|near|under|next|without|up to|paycheck|paycheque|as|so|my|a|the|according"
+    r"|through|tired|late|early|before|to|feeling|groggy|exhausted|anxious|angry|stressed|sad|hungover|every|already|sore|sweaty"
+    r"|worried|dreading)\b)"
+)
+_REFUSING = r"(?:do not|don't|did not|didn't|no longer|not)"
+_FILLERS = r"(?:(?:want|wanted|wish|feel|like|keep|deserve|to|really|even|go|on|care|be|able|anymore) ){0,4}"
+_NOT_REFUSED = r"(?<!don't )(?<!not )(?<!never )(?<!didn't )(?<!dont )"
+_LATER = r"(?! (?:of|for|trying|happy|old|laughing|my hair|on stage|one day|someday|alone|a|as|with|at home|in peace))"
+_PILLS = r"(?:pills|meds|tablets|medication|sleeping pills)"
+
+_SAYINGS = any_of(rf"""
+    \b(?:kill|harm|hang|shoot|drown|poison|strangle|stab|unalive|off)(?:ing)? myself\b
+    \b(?:hurt|hurting) myself\b(?! (?:at|in the|on the|running|playing|lifting|skiing|skating|dancing|training))
+    \bcut(?:ting)? myself\b(?! (?:some|a|loose|off|free|out|in|open to|shaving|cooking|while|down|from))
+    \bself[- ]?harm\w*\b
+    \bunalive\b
+    \b(?:want to|going to|should|just|gonna|might|will) kms\b
+    ^\W*kms\W*$
+    \bsuicid\w*
+    \b(?:end|ending|take|taking|took) my (?:own )?life\b(?! (?:back|into|seriously|to|in|story|of|as|goals?)\b)
+    {_NOT_REFUSED}\b(?:want|wanted|wish|ready|going|rather|like|prefer|hoping|need) to die\b{_LATER}
+    \bfeel(?:ing)? like dying\b(?! my)
+    \b(?:think|thinking|thoughts|dream|dreaming) (?:about|of) (?:dying|killing myself|ending
+    +  (?:it|things|everything|my life)\b(?! with))
+    \b(?:wish|wished) i (?:was|were|am) (?:dead|never born|not (?:here|alive|born))\b
+    \b(?:wish|wished) i (?:wasn't|weren't|had never been) (?:alive|here|born)\b
+    \b(?:wish|hope|hoping|pray) (?:that )?i (?:do not|don't|didn't|won't|wouldn't|never|could just not) wake up
+    + \b{_SOMEHOW}
+    \b(?:want to|want to just|just want to|rather|wish to|should|deserve to|ready to) be dead\b
+    \b(?:if|when) i (?:was|were|am|'m) (?:dead|no longer (?:here|alive))\b
+    \b(?:no one|nobody) (?:would|will) (?:miss me|care|notice|even notice) if i\b
+    \b(?:world|family|kids|everyone|everybody|people|they|husband|wife|parents) (?:is|are|would be|will be|is)
+    +  (?:better|happier)(?: off)? (?:without me|if i)\b
+    \bbetter off (?:dead|without me)\b
+    \b(?:no|any|not a|without a) (?:reason|point)(?: left)?
+    +  (?:to live|for living|to go on|in living|to keep living|in going on|to be alive)\b
+    \bnothing (?:left )?to live for\b
+    \blife (?:is not|isn't|is no longer|has no|is hardly) worth (?:living|it)\b
+    \bnot worth living\b
+    \b(?:{_REFUSING}|can't|cannot|never) {_FILLERS}(?:live|living|be alive|being alive|exist|existing)\b{_SOMEHOW}
+    \b(?:let me|rather|could) (?:just )?not (?:be alive|wake up|exist)\b{_SOMEHOW}
+    \bhad enough of (?:life|living|it all)\b{_SOMEHOW}
+    \b(?:wish|want) (?:that )?my life (?:would|to) (?:end|stop|be over)\b
+    \b(?:ready|want|going|time|decided) to end it\W*$
+    \b{_REFUSING} want to (?:live|be here|be on this earth|do life|exist|live like this) any ?more\b
+    \b{_REFUSING} want to (?:wake up|be on this earth)\b{_SOMEHOW}
+    \b(?:can't|cannot|can not) (?:go on|live like this|take life|do life)(?: any ?more| any longer| like this)(?=
+    +  (?:and|i|please|because|so|but)\b|\W*$)
+    \b(?:can't|cannot|can not) go on\W*$
+    \b(?:never|not) (?:have to )?wak(?:e|ing) up (?:again|any ?more|ever)\b
+    \b(?:and|to) (?:not|never) wake up\b{_SOMEHOW}
+    \b(?:go to )?sleep forever\b(?! on)
+    \bend it all\b
+    \bwant (?:it|everything|this) all to (?:end|stop|be over)\b
+    \bwant everything to (?:end|be over)\b
+    \b(?:i am|i'm|so|just|been) (?:tired|sick) of (?:living|being alive|life|existing)\b{_SOMEHOW}
+    ^\W*tired of (?:living|being alive|life|existing)\b{_SOMEHOW}
+    \bdone (?:with )?(?:life|living|being alive)\b{_SOMEHOW}
+    (?<!never )(?<!not )(?<!don't )(?<!to not )\bgiv(?:en|ing|e) up on life\b
+    \bdisappear forever\b
+    \bcut(?:ting)? my (?:arms?|skin|thighs?|legs?)\b(?! (?:workout|day|hair))
+    \b(?:wish|hope|pray|want) (?:that )?(?:someone|somebody|a car|a bus|a truck|a train|god) (?:would|could|to)
+    +  (?:kill|hit|shoot|take|run over) me\b
+    \b(?:no|what's the) point (?:to|of|in) my life\b
+    \b(?:better|easier|happier) (?:\w+ ){{0,3}}(?:to be dead|if i (?:was|were|had) never (?:been )?born|being dead)\b
+    \bwant to be gone(?: forever)?\W*$
+    \b(?:suffering|pain) by dying\b
+    \btempted to jump\W*$
+    \bsay(?:ing)? (?:goodbye|good bye) to everyone\b
+    \b(?:be with|join|see) my (?:dead|late|deceased) \w+(?: again)?\W*$
+    \b(?:should|deserve to|let me|hope i|wish i could|want to just) (?:just )?(?:be dead|die)\b(?!
+    +  (?:of|laughing|down|my))
+    \bif i (?:died|disappeared|killed myself|was gone|were gone)\b(?! (?:from|for|on))
+    \b(?:goodbye|farewell|suicide) (?:note|letter)\b
+    \bgood ?bye,? (?:cruel )?world\b
+    \blast night (?:on earth|alive)\b
+    \bplan(?:ning|ned)? my (?:own )?death\b
+    \b(?:started|keep|kept|been|back to|relaps\w+|urge to|stop|stopped) (?:with |into )?cut(?:ting)?(?: again)?
+    + (?:\W*$| when)
+    \bcutting (?:helps|calms|relieves)\b
+    \bburn(?:ing)? (?:myself|my (?:arms?|skin|legs?)) (?:with|on purpose|to feel)\b
+    \b(?:hate|regret|hating) being alive\b
+    \bbeing alive (?:hurts|is (?:pain|torture|hell|too))
+    \b(?:no|what's the|what is the|whats the|see the) (?:point|use) (?:of|in) (?:living|life|being alive|going on)
+    + \b{_SOMEHOW}
+    \b(?:no|don't (?:see|have|find) (?:a|any)) reason to (?:keep|go on|continue) (?:living|going|on)?
+    \bwant (?:my |this )?life (?:to be )?(?:over|to end|to stop)\b
+    \bhate my life and want (?:it|out)
+    \bgun to (?:end|my head)|\bend it (?:tonight|now|today|for good)\b
+    \bcrash (?:my|the) car on purpose\b
+    \bdriv(?:e|ing) (?:my car )?(?:off|into) (?:a|the) (?:bridge|cliff|tree|wall)\b
+    \b(?:drink|drinking|starve|starving) myself to death\b
+    \bpain to (?:stop|end) forever\b
+    \bno (?:other )?way out (?:but|except)\b
+    \bjump(?:ing)? (?:off|from) (?:a|the|my) (?:bridge|building|roof|balcony|cliff to die)\b
+    \bjump(?:ing)? in front of (?:a|the) (?:train|bus|car|truck|subway)\b
+    \boverdos(?:e|ing) (?:on|myself|tonight)\b
+    \b(?:take|taking|swallow|swallowing|took) (?:all|a bottle|the whole bottle) (?:of )?(?:my |the )?{_PILLS}\b
+    + (?! (?:on time|every|daily|as|in the))
+    \b(?:slit|slitting|slash|slashing|cut|cutting) my (?:wrists?|throat)\b
+    \bstarv(?:e|ing) myself\b(?! of)
+    \b(?:make|making) myself (?:throw up|vomit|puke|sick after)\b
+    \bpurg(?:e|ing) after\b
+    \b(?:quiero|quisiera|deseo) morir|\bsuicidar|\bmatarme\b|\bno quiero (?:vivir|seguir viviendo)\b
+    \b(?:will|möchte|mag) (?:einfach |nur )?(?:sterben|nicht mehr leben|tot sein)\b|\bumbringen\b|\bselbstmord\b
+    \b(?:veux|voudrais) mourir\b|\bme tuer\b|\bplus envie de vivre\b
+    \b(?:quero|queria) morrer\b|\bme matar\b|\bvoglio morire\b|\buccidermi\b
+    死にたい|消えたい|想死|不想活|自殺|自杀|хочу умереть|не хочу жить|покончить с собой|أريد أن أموت
+""")
+_NAMED = re.compile(r"suicid|self")
+_OF_OTHERS = re.compile(
+    r"\b(?:prevent\w*|survivors?|awareness|hotline|help ?line|volunteer\w*|help(?:ing)? (?:others|people)"
+    r"|(?:died|death) (?:by|from)|los(?:e|t|ing|s)\b.{0,30}\b(?:to|by|from)|suicide (?:of|loss)"
+    r"|(?:after|since|grieve|grieving|forgive) (?:my|the|his|her) (?:\w+ )?(?:suicide|\w+'s suicide)"
+    r"|(?:my|his|her) \w+'s suicide|(?:recover(?:ed|y)|healed|recovering) from self"
+    r"|(?:my|a|his|her) (?:son|daughter|friend|sister|brother|wife|husband|partner|mother|father|mom|dad|student|child"
+    r"|teen)s?(?: who)? (?:is |feels )?(?:suicid\w*|self[- ]?harm\w*))\b"
+)
+
+
+def is_crisis(text: str) -> bool:
+    """Whether somebody seems to be in a crisis themselves; ``text`` one of its `spellings.readings`.
+
+    The word for it may be said of others, or of what is over; what is said of oneself in other words is never that.
+    """
+    of_others = _OF_OTHERS.search(text) is not None
+    return any(not (of_others and _NAMED.match(found[0])) for found in _SAYINGS.finditer(text))

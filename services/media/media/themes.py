@@ -1,0 +1,47 @@
+"""Sentences written for what people most often ask for: whole lines of their own, beside the phrases of `phrases.py`.
+
+A line of a theme is said where it says a word of the goal. Those after `--` also stand beside the others, so each of
+them suits everybody whose goal is about the theme.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from media.theme_lines import PLAIN, TENDER
+
+_SHORT = 4
+_ENDING = r"(?:s|es|ed|d|[a-z]?ing|er)?\b"
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """`about` finds the theme in a goal in lower case; a `tender` one leaves no room for other themes."""
+
+    about: re.Pattern[str]
+    lines: tuple[str, ...]
+    beside: tuple[str, ...]
+    tender: bool = False
+
+
+def themes_of(goal: str) -> list[Theme]:
+    """At most two themes of a goal, in the order in which it comes to them; a tender one stands alone."""
+    found = [(match.start(), theme) for theme in THEMES if (match := theme.about.search(goal.lower()))]
+    found.sort(key=lambda place: place[0])
+    tender = [theme for _, theme in found if theme.tender]
+    return tender[:1] or [theme for _, theme in found[:2]]
+
+
+def says(line: str, words: Sequence[str]) -> bool:
+    """Whether a line says one of the words itself, in whatever form: "runs" for "run", and "moments" not for "mom"."""
+    return any(re.search(rf"\b{word}{'' if len(word) > _SHORT else _ENDING}", line.lower()) for word in words)
+
+
+def _theme(about: str, lines: str, tender: bool = False) -> Theme:
+    speaking, beside = ([line.strip() for line in part.strip().splitlines()] for part in lines.split("--"))
+    return Theme(re.compile(rf"\b(?:{about})"), (*speaking, *beside), tuple(beside), tender)
+
+
+THEMES = (*(_theme(*written, tender=True) for written in TENDER), *(_theme(*written) for written in PLAIN))
