@@ -5,10 +5,11 @@ there. Parents are judged before those that refer to them, so that what belongs 
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from common.progress import Progress
 from media import curation
@@ -18,6 +19,7 @@ from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults, namings
 
+Look: TypeAlias = "Future[frozenset[str] | None]"
 DELETED = "account that was deleted"
 """Rows of somebody who asked to be forgotten are counted and go nowhere, the quarantine not excepted."""
 LONGEST_KEY = 2000
@@ -129,8 +131,9 @@ def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gon
         source.connection.executemany(note, [(DELETED, one) for one in deleted])
     with progress.step("looking at every value") as told:
         total, done = sum(table.rows for table in source.in_order), 0
+        looks = _look_at_tables(source, lambda seen: told(seen, total))
         for table in source.in_order:
-            for rows_seen in _look_at_values(source, table, findings):
+            for rows_seen in _look_at_values(source, table, findings, looks[table.name]):
                 done += rows_seen
                 told(done, total)
             if deleted:
@@ -143,9 +146,21 @@ def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gon
     return findings
 
 
-def _look_at_values(source: Source, table: PresentTable, findings: Findings) -> Iterator[int]:
+def _look_at_tables(source: Source, told: Callable[[int], None]) -> dict[str, Look]:
+    """A first look at each table, ended, whatever came of it."""
+    looks: dict[str, Look] = {}
+    seen = 0
+    for table, looked in zip(source.in_order, source.at_once(look, source.in_order), strict=True):
+        wait([looked])
+        looks[table.name] = looked
+        seen += table.rows
+        told(seen)
+    return looks
+
+
+def _look_at_values(source: Source, table: PresentTable, findings: Findings, looked: Look) -> Iterator[int]:
     try:
-        escaped = look(source, table)
+        escaped = looked.result()
         if escaped is not None:
             if source.utf8 and not table.extra and "real" not in {column.kind for column in table.legacy.columns}:
                 findings.plain[table.name] = escaped

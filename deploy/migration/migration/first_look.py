@@ -3,28 +3,29 @@
 A table that is not clean, or only might not be, is looked at properly afterwards.
 """
 
+import sqlite3
 from collections.abc import Sequence
 
 from migration.legacy_tables import LegacyColumn
-from migration.source import PresentTable, Source, quoted
+from migration.source import PresentTable, quoted
 from migration.values import EARLIEST, ESCAPES, LATEST
 
 _ROWS_AT_ONCE = 20_000
 _CHARACTERS_AT_ONCE = 8 << 20
-_FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 _TYPES = {"text": "text", "integer": "integer", "real": "real", "boolean": "integer", "instant": "integer"}
+_FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 
 
-def look(source: Source, table: PresentTable) -> frozenset[str] | None:
+def look(reader: sqlite3.Connection, table: PresentTable) -> frozenset[str] | None:
     """The columns in whose texts COPY writes characters in another way; None when the table might not be clean.
 
     Raises sqlite3.OperationalError where a text is no UTF-8.
     """
     columns = [table.legacy.column(name) for name in table.columns]
     odd = " OR ".join(map(_odd, columns))
-    (found,) = source.connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {odd})").fetchone()
+    (found,) = reader.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {odd})").fetchone()
     return (
-        None if found else _look_at_texts(source, table, [column.name for column in columns if column.kind == "text"])
+        None if found else _look_at_texts(reader, table, [column.name for column in columns if column.kind == "text"])
     )
 
 
@@ -42,7 +43,7 @@ def _odd(column: LegacyColumn) -> str:
     return odd
 
 
-def _look_at_texts(source: Source, table: PresentTable, names: Sequence[str]) -> frozenset[str] | None:
+def _look_at_texts(reader: sqlite3.Connection, table: PresentTable, names: Sequence[str]) -> frozenset[str] | None:
     """Many values are joined before they are read: one that is no UTF-8, or has a NUL, spoils the whole."""
     joined = ", ".join(f"group_concat({quoted(name)}, '|')" for name in names)
     listed = ", ".join(map(quoted, names))
@@ -54,7 +55,7 @@ def _look_at_texts(source: Source, table: PresentTable, names: Sequence[str]) ->
     escaped: set[str] = set()
     place: int | None = _FIRST_ROW - 1
     while place is not None and place < _LAST_ROW:
-        place, *texts = source.connection.execute(query, (place + 1,)).fetchone()
+        place, *texts = reader.execute(query, (place + 1,)).fetchone()
         for name, text in zip(names, texts, strict=True):
             if text is not None and "\0" in text:
                 return None
