@@ -4,21 +4,19 @@ A session travels with its lines: nobody must see one without the other while se
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 from typing import Any, TypeAlias
 
 from migration.findings import Findings
-from migration.homes import Batch, WrittenLines, session_id
+from migration.homes import Batch, WrittenLines, hashes_of_lines, session_id
 from migration.legacy_tables import TABLES
 from migration.lines import LineWriter, joined, line_writer
-from migration.source import PresentTable, Rows, Source, quoted
+from migration.source import BATCH_ROWS, MOST_UNMEASURED, PresentTable, Rows, Source, quoted
 
 Form: TypeAlias = Callable[[LineWriter], str]
 """Which line is wanted of an archived row."""
-SESSIONS_AT_ONCE = 1000
-SMALL_AT_ONCE = 4000
-"""Sessions whose lines are all small."""
+LINES_AT_ONCE = 30_000
+"""About as many as are read together: many, as their table is looked at once for all of them."""
 _FIRST = ("EntitlementState",)
 """Who paid is read at the provider before all others."""
 LEADERS = (*_FIRST, *(table.name for table in TABLES if table.name not in (*_FIRST, "SessionAffirmation")))
@@ -40,13 +38,19 @@ def batches(source: Source, findings: Findings, leader: PresentTable, form: Form
 
 def _sessions(source: Source, findings: Findings, sessions: Rows, form: Form | None) -> Iterator[Batch]:
     lines = source.tables.get("SessionAffirmation")
-    at_once = SMALL_AT_ONCE if lines is not None and lines.small else SESSIONS_AT_ONCE
+    at_once = BATCH_ROWS if lines is None else _sessions_at_once(sessions.table, lines)
     for start in range(0, len(sessions), at_once):
         portion = sessions.only(range(start, min(start + at_once, len(sessions))))
         batch = Batch({"Session": portion})
         if lines is not None:
             _add_lines(batch, _LinesOf(source, findings, lines, portion.keys), form)
         yield batch
+
+
+def _sessions_at_once(sessions: PresentTable, lines: PresentTable) -> int:
+    """As many as have that many lines, or fewer where lines may be long."""
+    most = min(LINES_AT_ONCE, max(BATCH_ROWS, MOST_UNMEASURED // max(1, lines.largest)))
+    return max(1, min(BATCH_ROWS, most * sessions.rows // max(1, lines.rows)))
 
 
 def prepared(found: Iterator[Batch]) -> Iterator[Batch]:
@@ -79,11 +83,10 @@ class _LinesOf:
             f" FROM SessionAffirmation t WHERE {self._where} ORDER BY {self._order} LIMIT -1"
         )
         query = f"SELECT group_concat(said, char(0)), {joined('archived')}, {joined('served')} FROM ({each})"
-        said, *lines = self._source.connection.execute(query, self._ends).fetchone()
+        said, in_archive, in_service = self._source.connection.execute(query, self._ends).fetchone()
         parts = said.split("\0") if said is not None else []
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        by_session = {key: [text for _, text in group] for key, group in groupby(pairs, key=itemgetter(0))}
-        return WrittenLines(*(line or b"" for line in lines), by_session, self.read)
+        hashes = hashes_of_lines(parts[::2], parts[1::2])
+        return WrittenLines(in_archive or b"", in_service or b"", hashes, self.read)
 
 
 def _add_lines(batch: Batch, lines: _LinesOf, form: Form | None) -> None:

@@ -13,13 +13,13 @@ from typing import Any, TypeAlias, get_args
 
 from common.progress import Progress
 from media import curation
-from migration.first_look import look
+from migration.first_look import Specials, look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults, namings
 
-Look: TypeAlias = "Future[frozenset[str] | None]"
+Look: TypeAlias = "Future[Specials | None]"
 DELETED = "account that was deleted"
 """Rows of somebody who asked to be forgotten are counted and go nowhere, the quarantine not excepted."""
 LONGEST_KEY = 2000
@@ -77,9 +77,8 @@ class Findings:
     def __init__(self, source: Source) -> None:
         self._sql = source.connection
         self._has_sessions = "Session" in source.tables
-        self.plain: dict[str, frozenset[str]] = {}
-        """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows; and
-        the columns in whose texts COPY writes characters in another way."""
+        self.plain: dict[str, Specials] = {}
+        """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows."""
         self.naming_deleted: tuple[str, ...] = ()
         """What the canonical text of a row contains that names somebody whose account was deleted."""
 
@@ -160,10 +159,10 @@ def _look_at_tables(source: Source, told: Callable[[int], None]) -> dict[str, Lo
 
 def _look_at_values(source: Source, table: PresentTable, findings: Findings, looked: Look) -> Iterator[int]:
     try:
-        escaped = looked.result()
-        if escaped is not None:
+        specials = looked.result()
+        if specials is not None:
             if source.utf8 and not table.extra and "real" not in {column.kind for column in table.legacy.columns}:
-                findings.plain[table.name] = escaped
+                findings.plain[table.name] = specials
             yield table.rows
             return
         yield from _values(source, table)

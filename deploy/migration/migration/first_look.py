@@ -4,7 +4,8 @@ A table that is not clean, or only might not be, is looked at properly afterward
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from migration.legacy_tables import LegacyColumn
 from migration.source import PresentTable, quoted
@@ -16,8 +17,12 @@ _TYPES = {"text": "text", "integer": "integer", "real": "real", "boolean": "inte
 _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 
 
-def look(reader: sqlite3.Connection, table: PresentTable) -> frozenset[str] | None:
-    """The columns in whose texts COPY writes characters in another way; None when the table might not be clean.
+Specials: TypeAlias = Mapping[str, frozenset[str]]
+"""Characters that COPY writes in another way, by the column in whose texts they stand."""
+
+
+def look(reader: sqlite3.Connection, table: PresentTable) -> Specials | None:
+    """None when the table might not be clean.
 
     Raises sqlite3.OperationalError where a text is no UTF-8.
     """
@@ -32,8 +37,9 @@ def look(reader: sqlite3.Connection, table: PresentTable) -> frozenset[str] | No
 def _odd(column: LegacyColumn) -> str:
     """SQL that is true of a value that must be looked at."""
     name, kind = quoted(column.name), _TYPES[column.kind]
-    allowed = f"('{kind}')" if column.required else f"('{kind}', 'null')"
-    odd = f"typeof({name}) NOT IN {allowed}"
+    odd = f"typeof({name}) <> '{kind}'"
+    if not column.required:
+        odd = f"({odd} AND {name} IS NOT NULL)"
     if column.kind == "real":
         odd += f" OR {name} IN (9e999, -9e999)"
     if column.kind == "boolean":
@@ -43,7 +49,7 @@ def _odd(column: LegacyColumn) -> str:
     return odd
 
 
-def _look_at_texts(reader: sqlite3.Connection, table: PresentTable, names: Sequence[str]) -> frozenset[str] | None:
+def _look_at_texts(reader: sqlite3.Connection, table: PresentTable, names: Sequence[str]) -> Specials | None:
     """Many values are joined before they are read: one that is no UTF-8, or has a NUL, spoils the whole."""
     joined = ", ".join(f"group_concat({quoted(name)}, '|')" for name in names)
     listed = ", ".join(map(quoted, names))
@@ -52,13 +58,13 @@ def _look_at_texts(reader: sqlite3.Connection, table: PresentTable, names: Seque
         f"SELECT rowid AS place, {listed} FROM {quoted(table.name)} WHERE rowid >= ? ORDER BY rowid LIMIT {at_once}"
     )
     query = f"SELECT max(place), {joined} FROM ({portion})"
-    escaped: set[str] = set()
+    specials: dict[str, frozenset[str]] = dict.fromkeys(names, frozenset())
     place: int | None = _FIRST_ROW - 1
     while place is not None and place < _LAST_ROW:
         place, *texts = reader.execute(query, (place + 1,)).fetchone()
         for name, text in zip(names, texts, strict=True):
             if text is not None and "\0" in text:
                 return None
-            if text is not None and name not in escaped and any(special in text for special in ESCAPES):
-                escaped.add(name)
-    return frozenset(escaped)
+            if text is not None:
+                specials[name] |= {special for special in ESCAPES if special in text}
+    return specials

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migration.findings import Findings
+from migration.first_look import Specials
 from migration.legacy_tables import LegacyColumn, LegacyTable
 from migration.source import BATCH_BYTES, BATCH_ROWS, PresentTable, quoted
 from migration.values import ESCAPES
@@ -30,11 +31,11 @@ class Lines:
 
 
 class LineWriter:
-    """SQL, for SQLite, that writes rows `t` of one plain table down. ``escaped``: columns where specials stand."""
+    """SQL, for SQLite, that writes rows `t` of one plain table down."""
 
-    def __init__(self, table: PresentTable, escaped: frozenset[str]) -> None:
+    def __init__(self, table: PresentTable, specials: Specials) -> None:
         self.table = table
-        self._escaped = escaped
+        self._specials = specials
 
     def compared(self) -> str:
         """The canonical form."""
@@ -51,8 +52,8 @@ class LineWriter:
 
     def field(self, name: str) -> str:
         value = f"t.{quoted(name)}"
-        if name in self._escaped:
-            for special, written in _ESCAPED.items():
+        for special, written in _ESCAPED.items():  # in this order
+            if special in self._specials.get(name, ()):
                 value = f"replace({value}, char({ord(special)}), {written})"
         return _or_null(self.table.legacy.column(name), value)
 
@@ -64,8 +65,8 @@ class LineWriter:
 
 def line_writer(findings: Findings, table: PresentTable) -> LineWriter | None:
     """None for a table that has to be taken apart."""
-    escaped = findings.plain.get(table.name)
-    return None if escaped is None else LineWriter(table, escaped)
+    specials = findings.plain.get(table.name)
+    return None if specials is None else LineWriter(table, specials)
 
 
 def portions(reader: sqlite3.Connection, table: PresentTable, line: str, where: str, order: str) -> Iterator[Lines]:

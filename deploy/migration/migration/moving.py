@@ -146,6 +146,7 @@ class Mover:
                     await self._second.add_lines(table, lines.text)
                     done += lines.count
                     told(done, clean)
+            await self._second.index(table)
 
     def _form(self) -> Form | None:
         """How sessions' lines are written down, when archive and service both take them for the first time."""

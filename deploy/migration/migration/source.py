@@ -189,7 +189,8 @@ class Source:
     def _present(self, reader: sqlite3.Connection, legacy: LegacyTable) -> PresentTable:
         there = self._columns(legacy.name)
         known = [column.name for column in legacy.columns]
-        sizes = " + ".join(f"coalesce(length({quoted(name)}), 0)" for name in there)
+        numbers = {column.name for column in legacy.columns if column.kind != "text"}
+        sizes = " + ".join(_size_where_text(name) if name in numbers else _size(name) for name in there)
         measured = f"SELECT count(*), coalesce(max({sizes}), 0) FROM {quoted(legacy.name)}"
         rows, largest = reader.execute(measured).fetchone()
         return PresentTable(
@@ -200,6 +201,15 @@ class Source:
             rows=int(rows),
             largest=int(largest),
         )
+
+
+def _size(name: str) -> str:
+    return f"ifnull(length({quoted(name)}), 0)"
+
+
+def _size_where_text(name: str) -> str:
+    """The same where numbers should be: they come before all texts and blobs, and to count their digits takes long."""
+    return f"iif({quoted(name)} >= '', length({quoted(name)}), 0)"
 
 
 def _batches(cursor: sqlite3.Cursor, small: bool) -> Iterator[list[tuple[Any, ...]]]:
