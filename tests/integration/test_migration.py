@@ -630,6 +630,31 @@ async def test_rows_of_unknown_tables_that_name_an_erased_user_are_forgotten_and
     assert (await target.run("verify", file)).returncode == 1, "the one that names nobody is still missed"
 
 
+async def test_a_row_in_quarantine_that_names_an_erased_user_anywhere_is_forgotten_and_accounted_for(
+    target: Target, file: Path, report: Path
+) -> None:
+    make(file)
+    insert(file, "User", id="user_gone")
+    insert(file, "User", id="user_here")
+    for text in ("user_gone", '{"with": "user_gone"}', "nobody else"):
+        insert(file, "UserValue", userId="user_here", valueId=b"bytes", valueText=text)
+    assert (await target.run("run", file)).returncode == 0
+    assert await target.value("SELECT count(*) FROM legacy.quarantine") == 3
+    await target.execute("INSERT INTO identity.tombstone VALUES ('user_gone', now())")
+
+    assert (await target.run("forget")).returncode == 0
+
+    for command in ("verify", "run"):  # neither misses them nor brings them back
+        ended = await target.run(command, file, "--report", report)
+        assert ended.returncode == 0, ended.stderr
+        (table,) = [table for table in certificate(report)["tables"] if table["table"] == "UserValue"]
+        assert (table["rows"], table["quarantined"], table["ofDeletedAccounts"]) == (3, 1, 2), command
+        assert certificate(report)["quarantine"]["rows"] == 1
+        assert await target.value("SELECT count(*) FROM legacy.quarantine") == 1
+    await target.execute("DELETE FROM legacy.quarantine")
+    assert (await target.run("verify", file)).returncode == 1, "the one that names nobody is still missed"
+
+
 class Meanwhile(Progress):
     """Has something else happen in the database at the moment a step begins."""
 

@@ -95,6 +95,11 @@ class Findings:
         (count,) = self._sql.execute(query, (table.name, DELETED)).fetchone()
         return int(count)
 
+    def note_deleted(self, table: PresentTable, rowids: Sequence[int]) -> None:
+        """Rows with something wrong, of which it shows later that they are of accounts that were deleted."""
+        update = "UPDATE temp.finding SET reason = ? WHERE tbl = ? AND rid = ?"
+        self._sql.executemany(update, [(DELETED, table.name, rowid) for rowid in rowids])
+
     def deleted_sessions(self) -> list[str]:
         query = "SELECT s.id FROM temp.finding f JOIN Session s ON s.rowid = f.rid WHERE f.tbl = ? AND f.reason = ?"
         return [row[0] for row in self._sql.execute(query, ("Session", DELETED))] if self._has_sessions else []
