@@ -11,8 +11,8 @@ time but the proof, its start and end included. Not counted for ours: making the
 before anybody migrates. There are no audio files, so nothing is brought to a store.
 
 The reference's time is that of its process. It reads the file itself, makes the tables, copies them, then makes the
-indexes, primary and foreign keys the file declares: what it does by itself, with two exceptions. It is told to take
-dates and booleans as whole numbers: by itself it reads milliseconds as years and refuses the rows.
+indexes, primary and foreign keys the file declares, as it does by itself. But it is told to take dates and booleans as
+whole numbers: by itself it reads milliseconds as years and refuses the rows.
 
 "processor seconds" are those of the process, of the server for it, and of all else on the machine meanwhile: a round in
 which that is much says little. Figures are the best of the rounds. Exits with 3 when the reference is missing (ours is
