@@ -16,6 +16,7 @@ from media import curation
 from migration.first_look import Specials, look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
+from migration.orphans import is_orphan, parent_of, references_to_nothing
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults, namings
 
@@ -136,13 +137,14 @@ def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gon
     with progress.step("looking at every value") as told:
         total, done = sum(table.rows for table in source.in_order), 0
         looks = _look_at_tables(source, lambda seen: told(seen, total))
+        orphaned = references_to_nothing(source)
         for table in source.in_order:
             for rows_seen in _look_at_values(source, table, findings, looks[table.name]):
                 done += rows_seen
                 told(done, total)
             if deleted:
                 _look_for_deleted(source, table)
-            _look_among_rows(source, table)
+            _look_among_rows(source, table, orphaned)
         if deleted:
             _follow_deleted_uses(source)
     ids = {*deleted, *gone, *findings.deleted_sessions()} - {""}
@@ -187,7 +189,7 @@ def _values(source: Source, table: PresentTable) -> Iterator[int]:
         yield len(rows)
 
 
-def _look_among_rows(source: Source, table: PresentTable) -> None:
+def _look_among_rows(source: Source, table: PresentTable, orphaned: set[tuple[str, str]]) -> None:
     legacy, name = table.legacy, quoted(table.name)
     key = quoted(legacy.key)
     _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
@@ -203,7 +205,7 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
         _look_at_objects(source, table, column)
     for reference in legacy.references:
         if reference.column in table.columns:
-            _look_for_parents(source, table, reference)
+            _look_for_parents(source, table, reference, (table.name, reference.column) in orphaned)
 
 
 def _look_for_deleted(source: Source, table: PresentTable) -> None:
@@ -273,17 +275,15 @@ def _is_theirs(source: Source, table: PresentTable, column: str, condition: str)
     _note(source, table, DELETED, column, condition)
 
 
-def _look_for_parents(source: Source, table: PresentTable, reference: Reference) -> None:
-    column, parent_key = f"t.{quoted(reference.column)}", f"p.{quoted(reference.parent_key)}"
+def _look_for_parents(source: Source, table: PresentTable, reference: Reference, orphaned: bool) -> None:
     if reference.table not in source.tables:
-        _note(source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL")
+        missing = f"t.{quoted(reference.column)} IS NOT NULL"
+        _note(source, table, "parent that is not there", reference.column, missing)
         return
-    parent = f"SELECT 1 FROM {quoted(reference.table)} p WHERE {parent_key} = {column}"
-    _note(
-        source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL AND NOT EXISTS ({parent})"
-    )
+    if orphaned:
+        _note(source, table, "parent that is not there", reference.column, is_orphan(reference))
     if reference.needs and source.connection.execute(_ANY, (reference.table,)).fetchone():
-        lost = f"EXISTS ({parent} AND {JUDGED.format(table=reference.table, row='p')})"
+        lost = f"EXISTS ({parent_of(reference)} AND {JUDGED.format(table=reference.table, row='p')})"
         _note(source, table, "parent that is in quarantine", reference.column, lost)
 
 
