@@ -18,6 +18,10 @@ _THERE = """
         + (SELECT count(*) FROM media.session) + (SELECT count(*) FROM media.session_line)
         + (SELECT count(*) FROM media.job) AS rows
 """
+_KEYS = """
+    SELECT count(*) FROM pg_constraint
+    WHERE conrelid = 'media.session_line'::regclass AND contype = 'f' AND convalidated
+"""
 
 
 async def start_and_kill(target: Target, file: Path, beyond: int) -> int:
@@ -27,6 +31,7 @@ async def start_and_kill(target: Target, file: Path, beyond: int) -> int:
         await asyncio.sleep(0)
     process.kill()
     await asyncio.to_thread(process.wait, 30)
+    assert await target.value(_KEYS) == 1, "no table is ever left without its foreign key"
     return int(await target.value(_THERE))
 
 

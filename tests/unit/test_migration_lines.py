@@ -25,7 +25,9 @@ def both_ways(source: Source, name: str) -> tuple[bytes, bytes]:
     assert writer is not None, f"{name} is plain"
     where = findings.where_clean(table)
     rows = [row for batch in source.read(table, where, by_key(table)) for row in batch.exact]
-    return b"".join(portions(source, table, writer.compared(), where, by_key(table))), copy_lines(rows)
+    return b"".join(
+        part.text for part in portions(source.connection, table, writer.compared(), where, by_key(table))
+    ), copy_lines(rows)
 
 
 def test_sqlite_writes_rows_down_as_python_does(file: Path) -> None:

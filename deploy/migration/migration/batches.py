@@ -4,19 +4,19 @@ A session travels with its lines: nobody must see one without the other while se
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 from typing import Any, TypeAlias
 
 from migration.findings import Findings
-from migration.homes import Batch, WrittenLines, session_id
+from migration.homes import Batch, WrittenLines, hashes_of_lines, session_id
 from migration.legacy_tables import TABLES
-from migration.lines import LineWriter, line_writer
-from migration.source import PresentTable, Rows, Source, quoted
+from migration.lines import LineWriter, joined, line_writer
+from migration.source import BATCH_ROWS, MOST_UNMEASURED, PresentTable, Rows, Source, quoted
 
 Form: TypeAlias = Callable[[LineWriter], str]
 """Which line is wanted of an archived row."""
-SESSIONS_AT_ONCE = 1000
+LINES_AT_ONCE = 30_000
+"""About as many as are read together: many, as their table is looked at once for all of them."""
 _FIRST = ("EntitlementState",)
 """Who paid is read at the provider before all others."""
 LEADERS = (*_FIRST, *(table.name for table in TABLES if table.name not in (*_FIRST, "SessionAffirmation")))
@@ -38,12 +38,19 @@ def batches(source: Source, findings: Findings, leader: PresentTable, form: Form
 
 def _sessions(source: Source, findings: Findings, sessions: Rows, form: Form | None) -> Iterator[Batch]:
     lines = source.tables.get("SessionAffirmation")
-    for start in range(0, len(sessions), SESSIONS_AT_ONCE):
-        portion = sessions.only(range(start, min(start + SESSIONS_AT_ONCE, len(sessions))))
+    at_once = BATCH_ROWS if lines is None else _sessions_at_once(sessions.table, lines)
+    for start in range(0, len(sessions), at_once):
+        portion = sessions.only(range(start, min(start + at_once, len(sessions))))
         batch = Batch({"Session": portion})
         if lines is not None:
             _add_lines(batch, _LinesOf(source, findings, lines, portion.keys), form)
         yield batch
+
+
+def _sessions_at_once(sessions: PresentTable, lines: PresentTable) -> int:
+    """As many as have that many lines, or fewer where lines may be long."""
+    most = min(LINES_AT_ONCE, max(BATCH_ROWS, MOST_UNMEASURED // max(1, lines.largest)))
+    return max(1, min(BATCH_ROWS, most * sessions.rows // max(1, lines.rows)))
 
 
 def prepared(found: Iterator[Batch]) -> Iterator[Batch]:
@@ -60,28 +67,31 @@ class _LinesOf:
         self.sessions = sessions
         self.writer = line_writer(findings, table)
         self._source = source
-        self._table = table
+        self.table = table
         # clean lines have a clean session, so those between two sessions' keys belong to sessions of this portion
         self._where = f"t.sessionId BETWEEN ? AND ? AND {findings.where_clean(table)}"
         self._order = _by_key("sessionId", "idx")
         self._ends = (sessions[0], sessions[-1])
 
     def read(self) -> Rows:
-        return _joined(self._table, list(self._source.read(self._table, self._where, self._order, self._ends)))
+        return _joined(self.table, list(self._source.read(self.table, self._where, self._order, self._ends)))
 
     def written(self, archived: str, served: str) -> WrittenLines:
-        query = (
-            f"SELECT t.sessionId, t.text, {archived}, {served} FROM SessionAffirmation t WHERE {self._where}"
-            f" ORDER BY {self._order}"
+        """SQLite joins what is written and what is said; clean texts hold no NUL, so one stands between them."""
+        each = (
+            f"SELECT t.sessionId || char(0) || t.text AS said, {archived} AS archived, {served} AS served"
+            f" FROM SessionAffirmation t WHERE {self._where} ORDER BY {self._order} LIMIT -1"
         )
-        rows = self._source.connection.execute(query, self._ends).fetchall()
-        said = {key: [row[1] for row in group] for key, group in groupby(rows, key=itemgetter(0))}
-        return WrittenLines(b"".join([row[2] for row in rows]), b"".join([row[3] for row in rows]), said, self.read)
+        query = f"SELECT group_concat(said, char(0)), {joined('archived')}, {joined('served')} FROM ({each})"
+        said, in_archive, in_service = self._source.connection.execute(query, self._ends).fetchone()
+        parts = said.split("\0") if said is not None else []
+        hashes = hashes_of_lines(parts[::2], parts[1::2])
+        return WrittenLines(in_archive or b"", in_service or b"", hashes, self.read)
 
 
 def _add_lines(batch: Batch, lines: _LinesOf, form: Form | None) -> None:
     as_they_are = all(session_id(key) == key for key in lines.sessions)
-    if form is not None and lines.writer is not None and as_they_are:
+    if form is not None and lines.writer is not None and lines.table.small and as_they_are:
         batch.written = lines.written(form(lines.writer), lines.writer.some("sessionId", "idx", "text"))
     elif rows := lines.read():
         batch["SessionAffirmation"] = rows

@@ -23,6 +23,7 @@ from migration.homes import HOMES, Context, is_placeholder
 from migration.moving import Mover, Run
 from migration.postgres import Schemas
 from migration.proving import Prover
+from migration.quarantine import leave_out_deleted
 from migration.rollback import undo
 from migration.settings import Databases, bucket_settings
 from migration.snapshot import Snapshot, snapshot
@@ -228,10 +229,13 @@ def _own_addresses(source: Source, mapping: Mapping[str, str]) -> dict[str, tupl
 async def _judge(source: Source, schemas: Schemas, accounts: Accounts, progress: Progress) -> Findings:
     """What is wrong with the file, and what of it is of accounts that were deleted since."""
     gone = await postgres.all_erased(schemas)
-    if not gone or "User" not in source.tables:
-        return judge(source, progress, gone=gone)
-    ids = source.connection.execute("SELECT id FROM User WHERE typeof(id) = 'text'")
-    return judge(source, progress, [old_id for (old_id,) in ids if accounts.of(old_id) in gone], gone)
+    deleted: list[str] = []
+    if gone and "User" in source.tables:
+        ids = source.connection.execute("SELECT id FROM User WHERE typeof(id) = 'text'")
+        deleted = [old_id for (old_id,) in ids if accounts.of(old_id) in gone]
+    findings = judge(source, progress, deleted, gone)
+    leave_out_deleted(source, findings)
+    return findings
 
 
 def _by_rules(source: Source, mapping: Mapping[str, str], issuer: str) -> Accounts:

@@ -5,19 +5,22 @@ there. Parents are judged before those that refer to them, so that what belongs 
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from common.progress import Progress
 from media import curation
-from migration.first_look import look
+from migration.first_look import Specials, look
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
+from migration.orphans import is_orphan, parent_of, references_to_nothing
 from migration.source import PresentTable, Source, quoted
 from migration.values import faults, namings
 
+Look: TypeAlias = "Future[Specials | None]"
 DELETED = "account that was deleted"
 """Rows of somebody who asked to be forgotten are counted and go nowhere, the quarantine not excepted."""
 LONGEST_KEY = 2000
@@ -75,9 +78,8 @@ class Findings:
     def __init__(self, source: Source) -> None:
         self._sql = source.connection
         self._has_sessions = "Session" in source.tables
-        self.plain: dict[str, frozenset[str]] = {}
-        """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows; and
-        the columns in whose texts COPY writes characters in another way."""
+        self.plain: dict[str, Specials] = {}
+        """Tables whose every value is of its column's type, none of them a float, with nothing that nobody knows."""
         self.naming_deleted: tuple[str, ...] = ()
         """What the canonical text of a row contains that names somebody whose account was deleted."""
 
@@ -93,6 +95,11 @@ class Findings:
         query = "SELECT count(*) FROM temp.finding WHERE tbl = ? AND reason = ?"
         (count,) = self._sql.execute(query, (table.name, DELETED)).fetchone()
         return int(count)
+
+    def note_deleted(self, table: PresentTable, rowids: Sequence[int]) -> None:
+        """Rows with something wrong, of which it shows later that they are of accounts that were deleted."""
+        update = "UPDATE temp.finding SET reason = ? WHERE tbl = ? AND rid = ?"
+        self._sql.executemany(update, [(DELETED, table.name, rowid) for rowid in rowids])
 
     def deleted_sessions(self) -> list[str]:
         query = "SELECT s.id FROM temp.finding f JOIN Session s ON s.rowid = f.rid WHERE f.tbl = ? AND f.reason = ?"
@@ -129,13 +136,15 @@ def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gon
         source.connection.executemany(note, [(DELETED, one) for one in deleted])
     with progress.step("looking at every value") as told:
         total, done = sum(table.rows for table in source.in_order), 0
+        looks = _look_at_tables(source, lambda seen: told(seen, total))
+        orphaned = references_to_nothing(source)
         for table in source.in_order:
-            for rows_seen in _look_at_values(source, table, findings):
+            for rows_seen in _look_at_values(source, table, findings, looks[table.name]):
                 done += rows_seen
                 told(done, total)
             if deleted:
                 _look_for_deleted(source, table)
-            _look_among_rows(source, table)
+            _look_among_rows(source, table, orphaned)
         if deleted:
             _follow_deleted_uses(source)
     ids = {*deleted, *gone, *findings.deleted_sessions()} - {""}
@@ -143,12 +152,24 @@ def judge(source: Source, progress: Progress, deleted: Collection[str] = (), gon
     return findings
 
 
-def _look_at_values(source: Source, table: PresentTable, findings: Findings) -> Iterator[int]:
+def _look_at_tables(source: Source, told: Callable[[int], None]) -> dict[str, Look]:
+    """A first look at each table, ended, whatever came of it."""
+    looks: dict[str, Look] = {}
+    seen = 0
+    for table, looked in zip(source.in_order, source.at_once(look, source.in_order), strict=True):
+        wait([looked])
+        looks[table.name] = looked
+        seen += table.rows
+        told(seen)
+    return looks
+
+
+def _look_at_values(source: Source, table: PresentTable, findings: Findings, looked: Look) -> Iterator[int]:
     try:
-        escaped = look(source, table)
-        if escaped is not None:
+        specials = looked.result()
+        if specials is not None:
             if source.utf8 and not table.extra and "real" not in {column.kind for column in table.legacy.columns}:
-                findings.plain[table.name] = escaped
+                findings.plain[table.name] = specials
             yield table.rows
             return
         yield from _values(source, table)
@@ -168,7 +189,7 @@ def _values(source: Source, table: PresentTable) -> Iterator[int]:
         yield len(rows)
 
 
-def _look_among_rows(source: Source, table: PresentTable) -> None:
+def _look_among_rows(source: Source, table: PresentTable, orphaned: set[tuple[str, str]]) -> None:
     legacy, name = table.legacy, quoted(table.name)
     key = quoted(legacy.key)
     _note(source, table, "key too long", legacy.key, f"length(CAST(t.{key} AS BLOB)) > {LONGEST_KEY}")
@@ -184,7 +205,7 @@ def _look_among_rows(source: Source, table: PresentTable) -> None:
         _look_at_objects(source, table, column)
     for reference in legacy.references:
         if reference.column in table.columns:
-            _look_for_parents(source, table, reference)
+            _look_for_parents(source, table, reference, (table.name, reference.column) in orphaned)
 
 
 def _look_for_deleted(source: Source, table: PresentTable) -> None:
@@ -254,17 +275,15 @@ def _is_theirs(source: Source, table: PresentTable, column: str, condition: str)
     _note(source, table, DELETED, column, condition)
 
 
-def _look_for_parents(source: Source, table: PresentTable, reference: Reference) -> None:
-    column, parent_key = f"t.{quoted(reference.column)}", f"p.{quoted(reference.parent_key)}"
+def _look_for_parents(source: Source, table: PresentTable, reference: Reference, orphaned: bool) -> None:
     if reference.table not in source.tables:
-        _note(source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL")
+        missing = f"t.{quoted(reference.column)} IS NOT NULL"
+        _note(source, table, "parent that is not there", reference.column, missing)
         return
-    parent = f"SELECT 1 FROM {quoted(reference.table)} p WHERE {parent_key} = {column}"
-    _note(
-        source, table, "parent that is not there", reference.column, f"{column} IS NOT NULL AND NOT EXISTS ({parent})"
-    )
+    if orphaned:
+        _note(source, table, "parent that is not there", reference.column, is_orphan(reference))
     if reference.needs and source.connection.execute(_ANY, (reference.table,)).fetchone():
-        lost = f"EXISTS ({parent} AND {JUDGED.format(table=reference.table, row='p')})"
+        lost = f"EXISTS ({parent_of(reference)} AND {JUDGED.format(table=reference.table, row='p')})"
         _note(source, table, "parent that is in quarantine", reference.column, lost)
 
 

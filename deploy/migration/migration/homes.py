@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from media.ids import UUID_SHAPE
@@ -51,8 +52,8 @@ class WrittenLines:
 
     archived: bytes
     served: bytes
-    said: Mapping[str, list[str]]
-    """What each session says, in order."""
+    hashes: Mapping[str, str]
+    """Of what each session says, as media makes them."""
     read: Callable[[], Rows]
     """The same lines, taken apart."""
 
@@ -84,15 +85,12 @@ class Batch(dict[str, Rows]):
                     rows.instants(column.name)
 
     @cached_property
-    def lines(self) -> Mapping[str, list[str]]:
-        """What each session says, in order."""
+    def hashes(self) -> Mapping[str, str]:
+        """Of what each session says that says anything, as media makes them."""
         if self.written is not None:
-            return self.written.said
+            return self.written.hashes
         rows = self.get("SessionAffirmation")
-        if rows is None:
-            return {}
-        pairs = zip(rows.column("sessionId"), rows.column("text"), strict=True)
-        return {key: [text for _, text in group] for key, group in groupby(pairs, key=lambda pair: pair[0])}
+        return {} if rows is None else hashes_of_lines(rows.column("sessionId"), rows.column("text"))
 
     @cached_property
     def ids(self) -> dict[str, str]:
@@ -107,8 +105,9 @@ class Batch(dict[str, Rows]):
 
     @cached_property
     def lines_hashes(self) -> dict[str, str]:
-        """Of each session's lines, as media makes it."""
-        return {key: hash_of_lines(self.lines.get(key, ())) for key in self["Session"].keys}
+        """Of each session's lines."""
+        nothing = hash_of_lines(())
+        return {key: self.hashes.get(key, nothing) for key in self["Session"].keys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +146,12 @@ class Home:
     source: str
     rows_of: Callable[[Batch, Context], Sequence[Row | None]]
     proved: bool = True
+
+
+def hashes_of_lines(sessions: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
+    """By session, from its lines in their order."""
+    pairs = zip(sessions, texts, strict=True)
+    return {key: hash_of_lines([text for _, text in group]) for key, group in groupby(pairs, key=itemgetter(0))}
 
 
 def session_id(old_id: str) -> str:
@@ -303,7 +308,7 @@ def _session_audio(batch: Batch, context: Context) -> list[Row | None]:
 
 def _to_render(key: str, batch: Batch, context: Context) -> bool:
     """A session without a file gets one, if it has anything to say."""
-    return key in batch.lines and batch.ids[key] not in context.audio
+    return key in batch.hashes and batch.ids[key] not in context.audio
 
 
 def _owners(batch: Batch, context: Context) -> Iterable[tuple[str, str | None]]:

@@ -5,12 +5,15 @@ line ends escaped, dates as milliseconds, true as 1. The lines of a plain table,
 be, are made by SQLite; Python never takes such a row apart. `values.copy_lines` makes the same lines of single values.
 """
 
+import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from migration.findings import Findings
+from migration.first_look import Specials
 from migration.legacy_tables import LegacyColumn, LegacyTable
-from migration.source import BATCH_BYTES, BATCH_ROWS, PresentTable, Source, quoted
+from migration.source import BATCH_BYTES, BATCH_ROWS, PresentTable, quoted
 from migration.values import ESCAPES
 
 _ORDERS = {"SessionAffirmation": ("sessionId", "idx")}
@@ -19,12 +22,20 @@ _INSTANT = "strftime('%Y-%m-%d %H:%M:%f+00', {} / 1000.0, 'unixepoch')"
 _ESCAPED = {special: f"'{written}'" for special, written in ESCAPES.items()}
 
 
-class LineWriter:
-    """SQL, for SQLite, that writes rows `t` of one plain table down. ``escaped``: columns where specials stand."""
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Rows written down, and how many."""
 
-    def __init__(self, table: PresentTable, escaped: frozenset[str]) -> None:
+    text: bytes
+    count: int
+
+
+class LineWriter:
+    """SQL, for SQLite, that writes rows `t` of one plain table down."""
+
+    def __init__(self, table: PresentTable, specials: Specials) -> None:
         self.table = table
-        self._escaped = escaped
+        self._specials = specials
 
     def compared(self) -> str:
         """The canonical form."""
@@ -41,8 +52,8 @@ class LineWriter:
 
     def field(self, name: str) -> str:
         value = f"t.{quoted(name)}"
-        if name in self._escaped:
-            for special, written in _ESCAPED.items():
+        for special, written in _ESCAPED.items():  # in this order
+            if special in self._specials.get(name, ()):
                 value = f"replace({value}, char({ord(special)}), {written})"
         return _or_null(self.table.legacy.column(name), value)
 
@@ -54,15 +65,30 @@ class LineWriter:
 
 def line_writer(findings: Findings, table: PresentTable) -> LineWriter | None:
     """None for a table that has to be taken apart."""
-    escaped = findings.plain.get(table.name)
-    return None if escaped is None else LineWriter(table, escaped)
+    specials = findings.plain.get(table.name)
+    return None if specials is None else LineWriter(table, specials)
 
 
-def portions(source: Source, table: PresentTable, line: str, where: str, order: str) -> Iterator[bytes]:
-    """The lines of the table's rows, some at a time."""
-    cursor = source.connection.execute(f"SELECT {line} FROM {quoted(table.name)} t WHERE {where} ORDER BY {order}")
-    while rows := cursor.fetchmany(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.largest)))):
-        yield b"".join([row[0] for row in rows])
+def portions(reader: sqlite3.Connection, table: PresentTable, line: str, where: str, order: str) -> Iterator[Lines]:
+    """The lines of the table's rows in the order of one of its unique columns, some at a time.
+
+    SQLite joins them by itself: to hand over each of a million rows takes longer than to write them down.
+    """
+    most = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.largest)))
+    query = (
+        f"SELECT {joined('line')}, count(*), max(place) FROM"
+        f" (SELECT {line} AS line, {order} AS place FROM {quoted(table.name)} t"
+        f" WHERE {where} {{after}} ORDER BY {order} LIMIT {most})"
+    )
+    text, count, place = reader.execute(query.format(after="")).fetchone()
+    while count:
+        yield Lines(text, count)
+        text, count, place = reader.execute(query.format(after=f"AND {order} > ?"), (place,)).fetchone()
+
+
+def joined(line: str) -> str:
+    """SQL of lines put together, in the order in which they are read."""
+    return f"CAST(group_concat({line}, '') AS BLOB)"
 
 
 def by_key(table: PresentTable) -> str:
@@ -92,4 +118,4 @@ def _or_null(column: LegacyColumn, value: str) -> str:
 
 def _line(fields: Sequence[Any]) -> str:
     form = "\t".join(["%s"] * len(fields))
-    return f"CAST(printf('{form}\n', {', '.join(fields)}) AS BLOB)"
+    return f"printf('{form}\n', {', '.join(fields)})"

@@ -17,6 +17,7 @@ from migration.archive import Archive
 from migration.archive import exists as archive_exists
 from migration.batches import Form, batches, leaders, prepared
 from migration.findings import Findings
+from migration.foreign_keys import checked_together
 from migration.homes import HOMES, Batch, Context, Home, Row, WrittenLines
 from migration.lines import LineWriter, line_writer, portions
 from migration.postgres import Connection, Schemas, together
@@ -138,12 +139,14 @@ class Mover:
     async def _copy(self, table: PresentTable, writer: LineWriter) -> None:
         clean, done = table.rows - self._findings.count(table), 0
         where, line = self._findings.where_clean(table), writer.archived(self._run.id)
+        reader = self._source.connection if self._findings.count(table) else self._source.second
         with self._progress.step(f"copying {table.name}") as told:
-            async with ahead(portions(self._source, table, line, where, "t.rowid")) as read:
+            async with ahead(portions(reader, table, line, where, "t.rowid")) as read:
                 async for lines in read:
-                    await self._second.add_lines(table, lines)
-                    done += lines.count(b"\n")
+                    await self._second.add_lines(table, lines.text)
+                    done += lines.count
                     told(done, clean)
+            await self._second.index(table)
 
     def _form(self) -> Form | None:
         """How sessions' lines are written down, when archive and service both take them for the first time."""
@@ -213,9 +216,11 @@ class Mover:
         try:
             async with session.transaction():
                 gone = await self._deleted_meanwhile(session, schema, chosen)
-                for home, rows in chosen:
+                # lines come last, as nobody else gets at their table from then on
+                for home, rows in sorted(chosen, key=lambda one: isinstance(one[1], WrittenLines)):
                     if isinstance(rows, WrittenLines):
-                        await postgres.add_lines(session, home.table, rows.served)
+                        async with checked_together(session, home.table):
+                            await postgres.add_lines(session, home.table, rows.served)
                     else:
                         await postgres.add(session, home.table, _of_others(home, rows, gone))
         except postgres.COLLIDED:  # a service was quicker: from now on we look before we add

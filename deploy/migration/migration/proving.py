@@ -183,9 +183,10 @@ class Prover:
 
     async def _digest_file(self, writer: LineWriter, proof: TableProof) -> None:
         where, order = self._findings.where_clean(writer.table), by_key(writer.table)
-        async with ahead(portions(self._source, writer.table, writer.compared(), where, order)) as read:
+        reader = self._source.connection
+        async with ahead(portions(reader, writer.table, writer.compared(), where, order)) as read:
             async for lines in read:
-                proof.in_file.add_lines(lines)
+                proof.in_file.add_lines(lines.text)
 
     async def _prove_batches(self, leader: PresentTable, proofs: dict[str, TableProof], homes: Homes) -> None:
         async with ahead(batches(self._source, self._findings, leader, LineWriter.compared)) as read:

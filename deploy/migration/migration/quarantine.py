@@ -40,6 +40,22 @@ def quarantined(source: Source, findings: Findings, table: PresentTable) -> Iter
             ]
 
 
+def leave_out_deleted(source: Source, findings: Findings) -> None:
+    """Notes of rows in quarantine that name somebody whose account was deleted that they go nowhere either.
+
+    In whatever column: `forget` takes such a row out, so it is neither brought back nor missed.
+    """
+    if not findings.naming_deleted:
+        return
+    for table in source.in_order:
+        for held in quarantined(source, findings, table):
+            findings.note_deleted(table, [one.finding.rowid for one in held if _names(one.row, findings)])
+
+
+def _names(row: str, findings: Findings) -> bool:
+    return any(naming in row for naming in findings.naming_deleted)
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownRow:
     """A row of a table nobody knows. Nobody knows its key either: rows that are alike are counted by ``copy``."""
@@ -56,7 +72,7 @@ def unknown_rows(source: Source, findings: Findings, name: str) -> Iterator[list
         for texts in source.read_unknown(name):
             held = []
             for text in texts:
-                if any(naming in text for naming in findings.naming_deleted):
+                if _names(text, findings):
                     continue
                 digest = sha256(text.encode()).hexdigest()
                 held.append(UnknownRow(digest, copies[digest], text))

@@ -1,17 +1,21 @@
 """The snapshot's tables, and their rows as batches of columns."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from migration.legacy_tables import BY_NAME, TABLES, LegacyTable
 from migration.values import canonical, instant, read_text
 
+T = TypeVar("T")
+U = TypeVar("U")
 BATCH_ROWS = 5000
 BATCH_BYTES = 8 << 20
 MOST_UNMEASURED = 16 << 20
@@ -39,6 +43,11 @@ class PresentTable:
     @property
     def name(self) -> str:
         return self.legacy.name
+
+    @property
+    def small(self) -> bool:
+        """Whether a batch of its rows fits in memory without being measured."""
+        return self.largest * BATCH_ROWS < MOST_UNMEASURED
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,16 @@ class Rows:
 class Source:
     """A snapshot, opened for reading. Temporary tables hold what is found out about it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, second: sqlite3.Connection) -> None:
         self.connection = connection
+        self.second = second
+        """For what is read at the same time: two threads would wait for each other on one. It knows no findings."""
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        self.tables = {name: self._present(BY_NAME[name]) for name in names if self._is_known(name)}
+        known = [BY_NAME[name] for name in names if self._is_known(name)]
+        self.tables = {
+            legacy.name: measured.result()
+            for legacy, measured in zip(known, self.at_once(self._present, known), strict=True)
+        }
         self.unknown = sorted(name for name in names if name not in self.tables and not name.startswith("sqlite_"))
 
     @property
@@ -122,7 +137,7 @@ class Source:
         cursor = self.connection.execute(
             f"{query} {where and f'WHERE {where}'} {order and f'ORDER BY {order}'}", values
         )
-        for batch in _batches(cursor, table.largest):
+        for batch in _batches(cursor, table.small):
             rowids, *columns = zip(*batch, strict=True)
             yield Rows(table, rowids, dict(zip(names, columns, strict=True)))
 
@@ -130,8 +145,24 @@ class Source:
         """The rows of a table nobody knows, each as one canonical text, in the order of these texts per batch."""
         cursor = self.connection.execute(f"SELECT * FROM {quoted(name)}")
         names = [column[0] for column in cursor.description]
-        for batch in _batches(cursor, MOST_UNMEASURED):
+        for batch in _batches(cursor, small=False):
             yield [canonical(dict(zip(names, row, strict=True))) for row in batch]
+
+    def at_once(self, work: Callable[[sqlite3.Connection, T], U], items: Sequence[T]) -> Iterator[Future[U]]:
+        """What the work makes of each item, done for two of them at a time. Until the last, nothing else may read."""
+        readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        readers.put(self.connection)
+        readers.put(self.second)
+
+        def take(item: T) -> U:
+            reader = readers.get()
+            try:
+                return work(reader, item)
+            finally:
+                readers.put(reader)
+
+        with ThreadPoolExecutor(2) as pool:
+            yield from [pool.submit(take, item) for item in items]
 
     @contextmanager
     def every_byte(self) -> Iterator[None]:
@@ -155,12 +186,13 @@ class Source:
     def _columns(self, name: str) -> list[str]:
         return [row[1] for row in self.connection.execute(f"PRAGMA table_info({quoted(name)})")]
 
-    def _present(self, legacy: LegacyTable) -> PresentTable:
+    def _present(self, reader: sqlite3.Connection, legacy: LegacyTable) -> PresentTable:
         there = self._columns(legacy.name)
         known = [column.name for column in legacy.columns]
-        sizes = " + ".join(f"coalesce(length({quoted(name)}), 0)" for name in there)
+        numbers = {column.name for column in legacy.columns if column.kind != "text"}
+        sizes = " + ".join(_size_where_text(name) if name in numbers else _size(name) for name in there)
         measured = f"SELECT count(*), coalesce(max({sizes}), 0) FROM {quoted(legacy.name)}"
-        rows, largest = self.connection.execute(measured).fetchone()
+        rows, largest = reader.execute(measured).fetchone()
         return PresentTable(
             legacy=legacy,
             columns=tuple(name for name in known if name in there),
@@ -171,9 +203,18 @@ class Source:
         )
 
 
-def _batches(cursor: sqlite3.Cursor, largest: int) -> Iterator[list[tuple[Any, ...]]]:
+def _size(name: str) -> str:
+    return f"ifnull(length({quoted(name)}), 0)"
+
+
+def _size_where_text(name: str) -> str:
+    """The same where numbers should be: they come before all texts and blobs, and to count their digits takes long."""
+    return f"iif({quoted(name)} >= '', length({quoted(name)}), 0)"
+
+
+def _batches(cursor: sqlite3.Cursor, small: bool) -> Iterator[list[tuple[Any, ...]]]:
     """At most BATCH_ROWS rows, and not much more than BATCH_BYTES. Small rows need not be measured."""
-    if largest * BATCH_ROWS < MOST_UNMEASURED:
+    if small:
         while fetched := cursor.fetchmany(BATCH_ROWS):
             yield fetched
         return
@@ -192,13 +233,15 @@ def _batches(cursor: sqlite3.Cursor, largest: int) -> Iterator[list[tuple[Any, .
 @contextmanager
 def opened(snapshot: Path) -> Iterator[Source]:
     """The snapshot's tables, for reading; what is found out about them goes to SQLite's own temporary file."""
+    with closing(_reading(snapshot)) as connection, closing(_reading(snapshot)) as second:
+        yield Source(connection, second)
+
+
+def _reading(snapshot: Path) -> sqlite3.Connection:
     # read in threads, one at a time or under SQLite's own lock
     connection = sqlite3.connect(
         f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
     )
-    try:
-        connection.execute("PRAGMA temp_store = FILE")
-        connection.execute("PRAGMA cache_size = -16000")
-        yield Source(connection)
-    finally:
-        connection.close()
+    connection.execute("PRAGMA temp_store = FILE")
+    connection.execute("PRAGMA cache_size = -16000")
+    return connection
