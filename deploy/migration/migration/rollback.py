@@ -13,6 +13,7 @@ from migration import postgres
 from migration.accounts import Accounts, leading_ids
 from migration.archive import Archive
 from migration.batches import LEADERS
+from migration.discarded import discard
 from migration.homes import HOMES, Batch, Context, Home, Row
 from migration.legacy_tables import BY_NAME
 from migration.moving import Run
@@ -26,10 +27,6 @@ _WITHOUT_CHILDREN = """
     SELECT id FROM identity."user" u WHERE id = ANY($1::text[])
     AND NOT EXISTS (SELECT 1 FROM identity.user_value v WHERE v.user_id = u.id)
     AND NOT EXISTS (SELECT 1 FROM identity.preferences p WHERE p.user_id = u.id)
-"""
-_DISCARD = """
-    INSERT INTO media.discarded_audio (session_id, due_at)
-    SELECT session_id, now() FROM media.session_audio WHERE session_id = ANY($1::text[]) ON CONFLICT DO NOTHING
 """
 _WITHDRAW = {
     REFRESH: "DELETE FROM billing.refresh WHERE user_id = ANY($1::text[]) AND lease_until IS NULL AND cause = $2",
@@ -107,9 +104,9 @@ class Rollback:
             doomed = [(key, row) for key, row in doomed if row[0] in alone]
         async with session.transaction():
             if table is SESSION:
-                await session.execute(_DISCARD, [row[0] for _, row in doomed])
-            self.removed[table.full_name] += await postgres.remove(session, table, [row for _, row in doomed])
-        self.kept[table.full_name] += len(changed)
+                await discard(session, [row[0] for _, row in doomed])
+            self.removed[table.shown_name] += await postgres.remove(session, table, [row for _, row in doomed])
+        self.kept[table.shown_name] += len(changed)
         return changed
 
     async def _withdraw(self, home: Home, rows: Sequence[Row]) -> None:
