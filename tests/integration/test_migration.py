@@ -27,6 +27,7 @@ from migration.lines import archive_query, by_key, line_writer, portions
 from migration.source import opened
 from tests.support import legacy_files
 from tests.support.erasure import tables_naming
+from tests.support.hostile_file import fill_hostile
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
 from tests.support.legacy_schema import GENERATIONS
 from tests.support.migration import Target, certificate, prepare, source_rows
@@ -453,6 +454,21 @@ async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Pat
     assert [name for name, table in tables.items() if not table["proved"]] == ["Job", "AuditLog"]
     await target.execute('DELETE FROM legacy."Job" WHERE _rowid = 3')
     assert (await target.run("run", file)).returncode == 0, "what is missing is added again"
+
+
+async def test_a_file_of_nothing_but_traps_and_oddities_is_accounted_for(
+    target: Target, file: Path, report: Path
+) -> None:
+    traps = fill_hostile(file, Amounts())
+
+    for command in ("run", "run", "verify"):
+        ended = await target.run(command, file, "--report", report, TZ="Asia/Kolkata")
+        assert ended.returncode == 0, ended.stderr
+        shown = certificate(report)
+        assert shown["quarantine"]["rows"] == traps
+        assert sum(table["quarantined"] for table in shown["tables"]) == traps
+        assert [table for table in shown["tables"] if table["fileDigest"] != table["archiveDigest"]] == []
+    assert await target.value("SELECT count(*) FROM legacy.quarantine") == traps
 
 
 async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, file: Path, report: Path) -> None:

@@ -1,13 +1,11 @@
 """The prototype's audio files: found by whatever their rows say, proved by their hashes, and played by media."""
 
 import hashlib
-import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import av
 import numpy as np
 import pytest
 
@@ -16,36 +14,9 @@ from media.models import Session
 from media.queries import current_audio
 from media.removals import Removals
 from tests.support.legacy_files import insert, make
+from tests.support.legacy_sound import RATE, beep, encoded, words
 from tests.support.media import media, settings
 from tests.support.migration import Target, certificate, prepare
-
-RATE = 48_000
-
-
-def words(seed: int, seconds: float = 3.0) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Noise in syllables after half a second of silence: nothing of it is one tone."""
-    count = int(RATE * seconds)
-    noise = np.random.default_rng(seed).normal(0, 0.1, count).astype(np.float32)
-    noise *= np.sin(np.arange(count) * 2 * np.pi * 3 / RATE).astype(np.float32) ** 2
-    noise[: RATE // 2] = 0
-    return noise
-
-
-def beep(seconds: float = 1.5) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return (0.2 * np.sin(np.arange(int(RATE * seconds)) * 2 * np.pi * 440 / RATE)).astype(np.float32)
-
-
-def encoded(samples: np.ndarray[Any, np.dtype[np.float32]], ending: str) -> bytes:
-    held = io.BytesIO()
-    with av.open(held, "w", format={"m4a": "ipod", "mp3": "mp3"}[ending]) as container:
-        stream = cast(av.AudioStream, container.add_stream({"m4a": "aac", "mp3": "libmp3lame"}[ending], rate=RATE))
-        stream.layout = "mono"
-        for start in range(0, len(samples), 1024):
-            frame = av.AudioFrame.from_ndarray(samples[start : start + 1024][None], format="fltp", layout="mono")
-            frame.rate, frame.pts = RATE, start
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return held.getvalue()
 
 
 @pytest.fixture
