@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from cryptography.fernet import Fernet
+from structlog.testing import capture_logs
 
 from billing.service import build as build_billing
+from common.db import migrations
 from common.db.migrations import upgrade
 from common.service import Service
 from identity.service import build as build_identity
@@ -66,6 +69,35 @@ async def test_a_revision_can_be_taken_back_and_made_again(name: str, database_u
     [revision] = await rows(database_url, f"SELECT version_num FROM {name}.alembic_version")
     assert revision["version_num"] == MIGRATIONS[name][0]
     await upgrade(database_url, service.metadata, service.migrations)
+    assert await differences(database_url, service.metadata) == []
+
+
+@pytest.mark.parametrize("name,table", [("identity", '"user"'), ("billing", "refresh"), ("media", "job")])
+async def test_a_table_in_use_is_given_way_to_and_tried_again(
+    name: str, table: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "TABLE_SECONDS", 0.05)
+    monkeypatch.setattr(migrations, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(migrations, "TRIES", 1000)
+    service, newest = SERVICES[name](database_url), MIGRATIONS[name][-1]
+    for migration in sorted(service.migrations.glob("*.py")):
+        if migration.name[:4] < newest:
+            shutil.copy(migration, tmp_path)
+    await upgrade(database_url, service.metadata, tmp_path)
+    reading = await asyncpg.connect(database_url)
+    held = reading.transaction()
+    await held.start()
+    await reading.fetch(f"SELECT * FROM {name}.{table}")
+
+    with capture_logs() as logs:
+        both = [asyncio.create_task(upgrade(database_url, service.metadata, service.migrations)) for _ in range(2)]
+        async with asyncio.timeout(30):
+            while len([line for line in logs if line["event"] == "table_in_use"]) < 3:
+                assert not any(one.done() for one in both)
+                await rows(database_url, f"SELECT count(*) FROM {name}.{table}")
+        await held.rollback()
+        assert await asyncio.gather(*both) == [newest] * 2
+    await reading.close()
     assert await differences(database_url, service.metadata) == []
 
 
