@@ -26,23 +26,28 @@ _LOCK_NOT_AVAILABLE = "55P03"
 log = logger("migrations")
 
 
+class TablesInUse(Exception):
+    """Somebody holds a table that a revision changes, and did not let go of it. Nothing was changed."""
+
+
 async def upgrade(direct_url: str, metadata: MetaData, folder: Path) -> str:
     """Brings the metadata's schema to the newest revision in ``folder``; returns that revision.
 
     One replica migrates, the others wait for its advisory lock and find nothing left to do. A table that is in use is
-    tried again for a minute or two. Raises what PostgreSQL raises; a failed revision is rolled back whole.
+    tried again for a minute or two. Raises TablesInUse, and what PostgreSQL raises; a failed revision is rolled back
+    whole.
     """
     engine = engine_of(direct_url, {"timeout": 10}, poolclass=NullPool)
     try:
-        for number in range(1, TRIES):
+        for number in range(1, TRIES + 1):
             try:
                 return await _upgrade_once(engine, metadata, folder)
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
                     raise
-                log.warning("table_in_use", schema=metadata.schema, attempt=number, of=TRIES)
+            log.warning("table_in_use", schema=metadata.schema, attempt=number, of=TRIES)
             await asyncio.sleep(PAUSE_SECONDS)
-        return await _upgrade_once(engine, metadata, folder)
+        raise TablesInUse
     finally:
         await engine.dispose()
 
