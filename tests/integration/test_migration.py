@@ -438,6 +438,11 @@ async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete
         assert home["conflicts"] == {"count": 1, "rowids": [1]}
     assert await target.value('SELECT issuer FROM identity."user"') == "https://clerk.test"
     assert await target.value('SELECT struggle FROM legacy."User"') == "old"
+    for run in (2, 1):
+        ended = await target.run("rollback", run, "--report", report)
+        assert (ended.returncode, sum(certificate(report)["keptBecauseChanged"].values())) == (0, 0)
+    assert await target.value('SELECT issuer FROM identity."user"') == "https://clerk.test", "nothing was moved there"
+    assert (await target.run("run", file)).returncode == 1
 
 
 async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Path, report: Path) -> None:

@@ -21,6 +21,7 @@ from migration.postgres import Connection, Schemas
 from migration.runs import NoSuchRun
 from migration.service_tables import OUTBOX, REFRESH, SESSION, USER
 from migration.source import Rows, quoted
+from migration.values import canonical
 
 _BOOKS = ("quarantine", "other_row", "conflict", "audio_file")
 _WITHOUT_CHILDREN = """
@@ -89,11 +90,17 @@ class Rollback:
         await self._forget(leader, batch, changed)
 
     async def _take_back(self, home: Home, pairs: Sequence[tuple[str, Row]]) -> set[str]:
-        """Removes the rows that are as they were moved; the file's keys of those that are not."""
+        """Removes the rows that are as they were moved; the file's keys of those that are not.
+
+        What had stood there before is neither: nothing was moved there.
+        """
         table, session = home.table, self._schemas.of(home.table)
         there = await postgres.present(session, table, [row for _, row in pairs])
+        before = await self._never_moved(home)
         changed, doomed = set(), []
         for (key, row), settled in zip(pairs, table.settled_of([row for _, row in pairs]), strict=True):
+            if canonical(row[: table.key]) in before:
+                continue
             if there.get(row[: table.key], settled) != settled:
                 changed.add(key)
             elif row[: table.key] in there:
@@ -108,6 +115,11 @@ class Rollback:
             self.removed[table.shown_name] += await postgres.remove(session, table, [row for _, row in doomed])
         self.kept[table.shown_name] += len(changed)
         return changed
+
+    async def _never_moved(self, home: Home) -> set[str]:
+        query = "SELECT row_key FROM legacy.conflict WHERE table_name = $1 AND run = $2"
+        found = await self._schemas.legacy.fetch(query, home.table.full_name, self._run.id)
+        return {row[0] for row in found}
 
     async def _withdraw(self, home: Home, rows: Sequence[Row]) -> None:
         """Work nobody has begun. A render job goes with its session."""
