@@ -255,18 +255,16 @@ def _user_ids(source: Source, mapping: Mapping[str, str]) -> frozenset[str]:
 
 def _issuer_of_environment() -> str:
     """What the gateway takes for the issuer by the same variables."""
-    listed = _gateways("CLERK_ISSUERS").split(",")[0].strip()
+    issuers = os.environ.get("GATEWAY_CLERK_ISSUERS") or os.environ.get("CLERK_ISSUERS", "")
+    listed = issuers.split(",")[0].strip()
     if listed:
         return listed
+    key = os.environ.get("GATEWAY_CLERK_PUBLISHABLE_KEY") or os.environ.get("CLERK_PUBLISHABLE_KEY", "")
     try:
-        host = base64.b64decode(_gateways("CLERK_PUBLISHABLE_KEY").rpartition("_")[2]).decode()
+        host = base64.b64decode(key.rpartition("_")[2]).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise NotReady("CLERK_PUBLISHABLE_KEY cannot be read; name the issuer with --issuer") from error
     return f"https://{host.rstrip('$')}" if host else CLERK_UNNAMED
-
-
-def _gateways(variable: str) -> str:
-    return os.environ.get(f"GATEWAY_{variable}") or os.environ.get(variable, "")
 
 
 async def _require_tables(schemas: Schemas) -> None:
