@@ -1,6 +1,7 @@
 """The all-in-one run as a person starts it: a process, what it prints, its commands, and its ends."""
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from embedded.processes import LOOPBACK, free_ports
 from media import m4a
+from tests.support.legacy_files import fill
 
 START_SECONDS = 90
 STOP_SECONDS = 30  # one or two on a quiet machine
@@ -90,6 +92,13 @@ async def until_plan(run: Run, token: str, plan: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def rehearsed(settings: Path, file: Path) -> int:
+    """Moves the prototype's file into the running product, as a person would from a shell; the exit status."""
+    moving = f'set -a; . "{settings}"; exec "{sys.executable}" -m migration run "{file}" --report "{file}.json"'
+    shell = await asyncio.create_subprocess_exec("sh", "-c", moving, env={"PATH": os.defpath})
+    return await shell.wait()
+
+
 @pytest.mark.timeout(300)
 async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_path: Path, port: int) -> None:
     async with running(tmp_path, port) as run:
@@ -115,6 +124,7 @@ async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_
         assert (await run.command("clerk", "change-email", "ada", "new@example.com"))[1].endswith(": 200")
 
         assert await run.command("parked", "list") == (0, "0 parked")
+        assert await rehearsed(tmp_path / "run.env", fill(tmp_path / "dev.db")) == 0
 
         run.child.send_signal(signal.SIGINT)
         async with asyncio.timeout(STOP_SECONDS):

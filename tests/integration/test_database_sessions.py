@@ -13,7 +13,7 @@ from common.db import engine
 from common.db.engine import Database, is_outage
 from tests.support.event_ledger import ledger, until
 
-pytestmark = pytest.mark.direct("a session of the pool is one of the server here")
+looks_at_sessions = pytest.mark.direct("a session of the pool has to be one of the server")
 WORDS = "what nobody may read"
 
 
@@ -28,6 +28,7 @@ async def session_id(database: Database) -> int:
         return int((await uow.session.execute(text("SELECT pg_backend_pid()"))).scalar_one())
 
 
+@looks_at_sessions
 async def test_a_session_ended_by_the_server_is_replaced(database: Database) -> None:
     first = await session_id(database)
     assert await session_id(database) == first
@@ -42,6 +43,7 @@ async def test_a_session_ended_by_the_server_is_replaced(database: Database) -> 
     assert await session_id(database) != first
 
 
+@looks_at_sessions
 async def test_a_session_is_asked_whether_it_lives_only_after_a_long_rest(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

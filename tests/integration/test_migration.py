@@ -17,6 +17,7 @@ import pytest
 
 from common.progress import Progress, Told
 from embedded.clerk import ClerkStandIn
+from identity.models import CLERK_UNNAMED
 from media.lines import hash_of_lines
 from migration import commands
 from migration.accounts import UNOWNED
@@ -26,6 +27,7 @@ from migration.lines import archive_query, by_key, joined, line_writer
 from migration.source import opened
 from tests.support import legacy_files
 from tests.support.erasure import tables_naming
+from tests.support.hostile_file import fill_hostile
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
 from tests.support.legacy_schema import GENERATIONS
 from tests.support.migration import Target, certificate, prepare, source_rows
@@ -43,7 +45,7 @@ DATES = (
 )
 SIGNING_IN = """
     INSERT INTO identity."user" (id, issuer, version, created_at, updated_at)
-    VALUES ('user_one', 'clerk', 1, now(), now())
+    VALUES ('user_one', 'https://clerk.test', 1, now(), now())
 """
 FLAGS = ("isActive", "isTest", "autoFlagged", "lastActionDone")
 
@@ -232,6 +234,38 @@ async def test_addresses_become_the_accounts_that_have_verified_them(
     assert (await target.run("verify", file)).returncode == 0
 
 
+async def test_who_signs_the_accounts_tokens_is_what_the_gateway_is_told_or_left_to_the_first_token(
+    target: Target, file: Path
+) -> None:
+    make(file)
+    accounts = {"": CLERK_UNNAMED, "https://clerk.example.test": "https://clerk.example.test"}
+    for number, (told, issuer) in enumerate(accounts.items()):
+        insert(file, "User", id=f"user_{number}")
+        insert(file, "User", id=f"made-up-{number}")
+        assert (await target.run("run", file, GATEWAY_CLERK_ISSUERS=told)).returncode == 0
+        names = 'SELECT issuer FROM identity."user" WHERE id = $1'
+        assert await target.value(names, f"user_{number}") == issuer
+        assert await target.value(names, f"made-up-{number}") == "legacy"
+
+
+async def test_addresses_that_cannot_be_read_are_asked_of_nobody(
+    target: Target, file: Path, report: Path, clerk: ClerkStandIn
+) -> None:
+    make(file)
+    row = insert(file, "User", id="old-jo", email="jo@mail.test")
+    execute(file, "UPDATE User SET email = CAST(X'6aff' AS TEXT)")
+    await target.execute("INSERT INTO identity.tombstone VALUES ('somebody', now())")
+
+    ended = await target.run("run", file, "--match-addresses", "--report", report, **at(clerk))
+
+    assert ended.returncode == 0, ended.stderr
+    shown = certificate(report)
+    assert shown["quarantine"]["listed"] == [
+        {"table": "User", "rowid": row, "column": "email", "reason": "text that is no UTF-8"}
+    ]
+    assert shown["accounts"]["mapped"] == 0
+
+
 async def test_nothing_is_moved_while_an_address_leads_nowhere(
     target: Target, file: Path, tmp_path: Path, clerk: ClerkStandIn
 ) -> None:
@@ -299,7 +333,7 @@ async def test_wishes_and_events_are_found_by_media_in_the_order_they_happened(
         shown = certificate(report)
         assert shown["quarantine"]["byReason"] == {"parent that is not there": 1, "unknown goal": 1}
         digests = {home["table"]: home for home in shown["services"]}
-        for table in ('media."curation_profile"', 'media."listening_event"'):
+        for table in ("media.curation_profile", "media.listening_event"):
             assert digests[table]["expectedDigest"] == digests[table]["foundDigest"]
 
     (wishes,) = await target.rows("SELECT * FROM media.curation_profile")
@@ -336,9 +370,9 @@ async def test_what_its_owner_changed_or_removed_since_is_listed_and_left_alone(
     assert ended.returncode == 0, ended.stderr
     homes = {home["table"]: home for home in certificate(report)["services"]}
     (user,) = [row for row in source_rows(file, "User") if row["id"] == "default-user-id"]
-    assert homes['identity."user"']["changedSince"] == {"count": 1, "rowids": [user["#"]]}
-    assert homes['media."session"']["removedSince"] == {"count": 1, "rowids": [gone["#"]]}
-    assert homes['media."session_line"']["removedSince"]["count"] == 6
+    assert homes["identity.user"]["changedSince"] == {"count": 1, "rowids": [user["#"]]}
+    assert homes["media.session"]["removedSince"] == {"count": 1, "rowids": [gone["#"]]}
+    assert homes["media.session_line"]["removedSince"]["count"] == 6
     assert await target.value("SELECT struggle FROM identity.\"user\" WHERE id = 'default-user-id'") == "new"
     assert await target.value("SELECT count(*) FROM media.session WHERE id = $1", gone["id"]) == 0
 
@@ -366,7 +400,7 @@ async def test_any_text_and_date_arrives_as_it_was_in_archive_and_service(
 
     await target.execute("UPDATE media.session_line SET text = 'new' WHERE position = 1")
     assert (await target.run("verify", file, "--report", report)).returncode == 0
-    (changed,) = [home for home in certificate(report)["services"] if home["table"] == 'media."session_line"']
+    (changed,) = [home for home in certificate(report)["services"] if home["table"] == "media.session_line"]
     assert changed["changedSince"] == {"count": 1, "rowids": [2]}
     assert changed["expectedDigest"] != changed["foundDigest"]
 
@@ -403,10 +437,15 @@ async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete
     for command in ("run", "run", "verify"):
         ended = await target.run(command, file, "--report", report)
         assert ended.returncode == 1, command
-        (home,) = [home for home in certificate(report)["services"] if home["table"] == 'identity."user"']
+        (home,) = [home for home in certificate(report)["services"] if home["table"] == "identity.user"]
         assert home["conflicts"] == {"count": 1, "rowids": [1]}
-    assert await target.value('SELECT issuer FROM identity."user"') == "clerk"
+    assert await target.value('SELECT issuer FROM identity."user"') == "https://clerk.test"
     assert await target.value('SELECT struggle FROM legacy."User"') == "old"
+    for run in (2, 1):
+        ended = await target.run("rollback", run, "--report", report)
+        assert (ended.returncode, sum(certificate(report)["keptBecauseChanged"].values())) == (0, 0)
+    assert await target.value('SELECT issuer FROM identity."user"') == "https://clerk.test", "nothing was moved there"
+    assert (await target.run("run", file)).returncode == 1
 
 
 async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Path, report: Path) -> None:
@@ -421,6 +460,23 @@ async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Pat
     assert tables["Job"]["different"] == {"count": 1, "rowids": [3]}
     assert tables["AuditLog"]["missing"] == {"count": 1, "rowids": [1]}
     assert [name for name, table in tables.items() if not table["proved"]] == ["Job", "AuditLog"]
+    await target.execute('DELETE FROM legacy."Job" WHERE _rowid = 3')
+    assert (await target.run("run", file)).returncode == 0, "what is missing is added again"
+
+
+async def test_a_file_of_nothing_but_traps_and_oddities_is_accounted_for(
+    target: Target, file: Path, report: Path
+) -> None:
+    traps = fill_hostile(file, Amounts())
+
+    for command in ("run", "run", "verify"):
+        ended = await target.run(command, file, "--report", report, TZ="Asia/Kolkata")
+        assert ended.returncode == 0, ended.stderr
+        shown = certificate(report)
+        assert shown["quarantine"]["rows"] == traps
+        assert sum(table["quarantined"] for table in shown["tables"]) == traps
+        assert [table for table in shown["tables"] if table["fileDigest"] != table["archiveDigest"]] == []
+    assert await target.value("SELECT count(*) FROM legacy.quarantine") == traps
 
 
 async def test_unknown_tables_and_columns_are_named_and_kept(target: Target, file: Path, report: Path) -> None:
@@ -455,7 +511,7 @@ async def test_a_run_is_taken_back_but_for_what_was_changed_since(target: Target
     ended = await target.run("rollback", run, "--report", report)
 
     assert ended.returncode == 1
-    assert certificate(report)["keptBecauseChanged"]['media."session"'] == 1
+    assert certificate(report)["keptBecauseChanged"]["media.session"] == 1
     for table, count in (
         ("media.session", 1), ("media.session_line", 6), ("media.job", 1), ("identity.user_value", 0),
         ('identity."user"', 0), ("billing.refresh", 0), ('legacy."Session"', 1), ('legacy."User"', 0),
@@ -472,7 +528,7 @@ async def test_a_rehearsal_says_what_it_would_do_and_writes_nothing(target: Targ
     ended = await target.run("run", file, "--dry-run", "--report", report)
 
     assert ended.returncode == 0, ended.stderr
-    assert certificate(report)["wouldMove"]['media."session"'] == len(source_rows(file, "Session"))
+    assert certificate(report)["wouldMove"]["media.session"] == len(source_rows(file, "Session"))
     assert await target.value("SELECT to_regclass('legacy.run')") is None
     assert await target.value("SELECT count(*) FROM media.session") == 0
 
@@ -684,13 +740,13 @@ async def test_who_signs_in_while_the_migration_runs_is_left_as_they_are_and_lis
         monkeypatch.setenv(name, url)
     shown = await commands.run(Options(file), Meanwhile(target, step, SIGNING_IN))
 
-    (home,) = [home for home in shown["services"] if home["table"] == 'identity."user"']
+    (home,) = [home for home in shown["services"] if home["table"] == "identity.user"]
     assert home["conflicts"] == {"count": 1, "rowids": [1]}
     assert not shown["complete"]
     users = await target.rows('SELECT id, issuer, struggle FROM identity."user" ORDER BY id')
     assert users == [
-        {"id": "user_one", "issuer": "clerk", "struggle": None},
-        {"id": "user_two", "issuer": "legacy", "struggle": "old"},
+        {"id": "user_one", "issuer": "https://clerk.test", "struggle": None},
+        {"id": "user_two", "issuer": CLERK_UNNAMED, "struggle": "old"},
     ]
     assert await target.value("SELECT count(*) FROM identity.user_value") == 2
 

@@ -1,50 +1,22 @@
 """The prototype's audio files: found by whatever their rows say, proved by their hashes, and played by media."""
 
 import hashlib
-import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import av
 import numpy as np
 import pytest
 
 from embedded.object_store import PrivateObjectStore
 from media.models import Session
 from media.queries import current_audio
+from media.removals import Removals
 from tests.support.legacy_files import insert, make
+from tests.support.legacy_sound import RATE, beep, encoded, words
 from tests.support.media import media, settings
 from tests.support.migration import Target, certificate, prepare
-
-RATE = 48_000
-
-
-def words(seed: int, seconds: float = 3.0) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Noise in syllables after half a second of silence: nothing of it is one tone."""
-    count = int(RATE * seconds)
-    noise = np.random.default_rng(seed).normal(0, 0.1, count).astype(np.float32)
-    noise *= np.sin(np.arange(count) * 2 * np.pi * 3 / RATE).astype(np.float32) ** 2
-    noise[: RATE // 2] = 0
-    return noise
-
-
-def beep(seconds: float = 1.5) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return (0.2 * np.sin(np.arange(int(RATE * seconds)) * 2 * np.pi * 440 / RATE)).astype(np.float32)
-
-
-def encoded(samples: np.ndarray[Any, np.dtype[np.float32]], ending: str) -> bytes:
-    held = io.BytesIO()
-    with av.open(held, "w", format={"m4a": "ipod", "mp3": "mp3"}[ending]) as container:
-        stream = cast(av.AudioStream, container.add_stream({"m4a": "aac", "mp3": "libmp3lame"}[ending], rate=RATE))
-        stream.layout = "mono"
-        for start in range(0, len(samples), 1024):
-            frame = av.AudioFrame.from_ndarray(samples[start : start + 1024][None], format="fltp", layout="mono")
-            frame.rate, frame.pts = RATE, start
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return held.getvalue()
 
 
 @pytest.fixture
@@ -230,6 +202,30 @@ async def test_files_that_no_session_plays_stay_behind_named_and_counted(
     assert (await target.run("verify", file, "--report", report)).returncode == 0
     again = certificate(report)["audio"]["leftBehind"]
     assert {kind: part["rows"] for kind, part in again.items()} == {kind: part["rows"] for kind, part in left.items()}
+
+
+async def test_what_was_taken_back_is_moved_again_only_when_its_files_have_gone(
+    target: Target, file: Path, storage: Path, database_url: str, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    session_id = add_session(file, "1", "one.mp3")
+    rendering = add_session(file, "2", "gone.mp3")
+    assert (await target.run("run", file, "--storage", storage)).returncode == 0
+    await target.execute("UPDATE media.job SET status = 'processing', attempts = 1 WHERE session_id = $1", rendering)
+    assert (await target.run("rollback", 1)).returncode == 0
+
+    refused = await target.run("run", file, "--storage", storage)
+
+    assert (refused.returncode, "1 of these sessions" in refused.stderr) == (2, True), refused.stderr
+    assert await target.value("SELECT count(*) FROM media.session") == 0
+    async with media(settings(database_url, object_store, aws_s3_bucket_name=bucket)) as (process,):
+        removals = Removals(process.service.database, process.service.app.state.storage)
+        assert await removals.remove_due() == 1
+        assert (await target.run("run", file, "--storage", storage)).returncode == 0
+        left = "SELECT count(*) FROM media.discarded_audio"
+        assert await target.value(left) == 0, "what may still be rendering is the new session's"
+        assert (await process.api.get(f"/sessions/{session_id}/playback-bundle")).status == 200
+    assert (await target.run("verify", file)).returncode == 0
 
 
 async def test_a_folder_without_a_bucket_to_bring_it_to_is_refused(

@@ -7,16 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from cryptography.fernet import Fernet
+from structlog.testing import capture_logs
 
 from billing.service import build as build_billing
+from common.db import migrations
 from common.db.migrations import upgrade
 from common.service import Service
+from embedded.processes import LOOPBACK
+from identity.__main__ import main
 from identity.service import build as build_identity
 from media.service import build as build_media
 from tests.support import billing, identity, media
 from tests.support.callers import FixedCallers
+from tests.support.command_lines import called
 from tests.support.schemas import differences, downgrade, fill, revisions, rows
 
 pytestmark = pytest.mark.direct("migrations take the direct address")
@@ -67,6 +73,57 @@ async def test_a_revision_can_be_taken_back_and_made_again(name: str, database_u
     assert revision["version_num"] == MIGRATIONS[name][0]
     await upgrade(database_url, service.metadata, service.migrations)
     assert await differences(database_url, service.metadata) == []
+
+
+@pytest.mark.parametrize("name,table", [("identity", '"user"'), ("billing", "refresh"), ("media", "job")])
+async def test_a_table_in_use_is_given_way_to_and_tried_again(
+    name: str, table: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "TABLE_SECONDS", 0.05)
+    monkeypatch.setattr(migrations, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(migrations, "TRIES", 1000)
+    service, newest = SERVICES[name](database_url), MIGRATIONS[name][-1]
+    for migration in sorted(service.migrations.glob("*.py")):
+        if migration.name[:4] < newest:
+            shutil.copy(migration, tmp_path)
+    await upgrade(database_url, service.metadata, tmp_path)
+    reading = await asyncpg.connect(database_url)
+    held = reading.transaction()
+    await held.start()
+    await reading.fetch(f"SELECT * FROM {name}.{table}")
+
+    with capture_logs() as logs:
+        both = [asyncio.create_task(upgrade(database_url, service.metadata, service.migrations)) for _ in range(2)]
+        async with asyncio.timeout(30):
+            while len([line for line in logs if line["event"] == "table_in_use"]) < 3:
+                assert not any(one.done() for one in both)
+                await rows(database_url, f"SELECT count(*) FROM {name}.{table}")
+        await held.rollback()
+        assert await asyncio.gather(*both) == [newest] * 2
+    await reading.close()
+    assert await differences(database_url, service.metadata) == []
+
+
+async def test_tables_that_stay_in_use_and_a_database_that_is_away_end_the_command_in_a_line(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TABLE_SECONDS", "PAUSE_SECONDS"):
+        monkeypatch.setattr(migrations, name, 0.05)
+    monkeypatch.setattr(migrations, "TRIES", 2)
+    service = SERVICES["identity"](database_url)
+    await upgrade(database_url, service.metadata, service.migrations)
+    await downgrade(database_url, service.metadata, service.migrations, MIGRATIONS["identity"][0])
+    reading = await asyncpg.connect(database_url)
+    async with reading.transaction():
+        await reading.fetch('SELECT * FROM identity."user"')
+        ended = await called(main, "identity", "migrate", DATABASE_URL=database_url, RABBITMQ_URL="")
+        assert ended.returncode == 1
+        assert ended.stderr.splitlines()[-1] == "identity: tables are in use: end long transactions, then migrate again"
+    await reading.close()
+    nowhere = f"postgresql://identity:x@{LOOPBACK}:1/entrain"
+    ended = await called(main, "identity", "migrate", DATABASE_URL=nowhere, RABBITMQ_URL="")
+    assert ended.returncode == 1
+    assert ended.stderr == "identity: the database cannot be reached: ConnectionRefusedError\n"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -51,13 +51,13 @@ class Target:
             text=True,
         )
 
-    def start(self, *arguments: object) -> subprocess.Popen[bytes]:
-        """The same, to be killed."""
+    def start(self, *arguments: object, told: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """The same, to be killed; what it tells of its progress goes to ``told``."""
         return subprocess.Popen(
             [sys.executable, "-m", "migration", *map(str, arguments)],
             env={"PATH": os.defpath, **self.environment},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=told,
         )
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:

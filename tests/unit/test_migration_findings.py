@@ -9,9 +9,8 @@ import pytest
 from common.progress import Progress
 from migration.findings import judge
 from migration.source import opened
+from tests.support.hostile_file import BROKEN, HARMLESS, KNOWN, SINGLE, WISHES
 from tests.support.legacy_files import BASE_MS, execute, insert, make
-
-BROKEN = "CAST(X'63616fff' AS TEXT)"
 
 
 @pytest.fixture
@@ -23,36 +22,6 @@ def found(file: Path) -> dict[tuple[str, int], tuple[str, str]]:
     with opened(file) as source:
         findings = judge(source, Progress())
         return {(one.table, one.rowid): (one.reason, one.column) for one in findings.listed(1000)}
-
-
-Trap = tuple[str, dict[str, Any], str, str]
-SINGLE: tuple[Trap, ...] = (
-    ("User", {"struggle": "a\0b"}, "text with a NUL character", "struggle"),
-    ("User", {"email": b"\x00blob"}, "bytes in a column of texts", "email"),
-    ("User", {"createdAt": "yesterday"}, "unreadable date", "createdAt"),
-    ("User", {"createdAt": "2025-02-30 10:00:00"}, "unreadable date", "createdAt"),
-    ("User", {"createdAt": "2025-01-01T00:00:00.0000001Z"}, "unreadable date", "createdAt"),
-    ("User", {"createdAt": ""}, "unreadable date", "createdAt"),
-    ("User", {"createdAt": 1.5}, "float in a column of instants", "createdAt"),
-    ("User", {"createdAt": 2**62}, "date out of range", "createdAt"),
-    ("User", {"createdAt": -(2**62)}, "date out of range", "createdAt"),
-    ("User", {"createdAt": -62_135_596_800_000}, "date out of range", "createdAt"),
-    ("User", {"createdAt": "0001-01-01 00:00:00"}, "unreadable date", "createdAt"),
-    ("User", {"createdAt": "9999-12-31 23:59:59.999999"}, "unreadable date", "createdAt"),
-    ("User", {"id": "k" * 2001}, "key too long", "id"),
-    ("Session", {"durationSec": "ten"}, "text in a column of integers", "durationSec"),
-    ("Session", {"durationSec": 10.5}, "float in a column of integers", "durationSec"),
-    ("Session", {"frequencyHz": float("inf")}, "infinite number", "frequencyHz"),
-    ("Session", {"frequencyHz": "fast"}, "text in a column of reals", "frequencyHz"),
-    ("Session", {"source": "imported"}, "unknown source", "source"),
-    ("Session", {"ownerUserId": "nobody"}, "parent that is not there", "ownerUserId"),
-    ("AdminUser", {"isActive": 2}, "neither true nor false", "isActive"),
-    ("AdminUser", {"isActive": "yes"}, "text in a column of booleans", "isActive"),
-    ("SessionAffirmation", {"sessionId": "nowhere"}, "parent that is not there", "sessionId"),
-    ("SessionAudio", {"mergedAudioAssetId": "nowhere"}, "parent that is not there", "sessionId"),
-    ("UserValue", {"userId": "nobody"}, "parent that is not there", "userId"),
-    ("AuditLog", {"adminUserId": "nobody"}, "parent that is not there", "adminUserId"),
-)
 
 
 @pytest.mark.parametrize(
@@ -68,52 +37,12 @@ def test_a_trap_goes_into_the_quarantine(
     assert clean == 1
 
 
-HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("User", {"id": "", "email": ""}),
-    ("User", {"id": "not a uuid, ’quoted’ \\N \\. \t \r\n"}),
-    ("User", {"struggle": "é vs e\u0301 🎧 \u202e " + "x" * 1_000_000}),
-    ("User", {"createdAt": 0, "updatedAt": -1}),
-    ("User", {"createdAt": 253_402_300_799_999, "updatedAt": -62_135_596_799_999}),
-    ("User", {"createdAt": "2025-03-30 02:30:00", "updatedAt": "2025-03-30T02:30:00.123456+05:30"}),
-    ("Session", {"durationSec": 2**62, "frequencyHz": 5e-324, "solfeggioHz": 0.1 + 0.2}),
-    ("Session", {"affirmationsHash": "placeholder_hash_1", "goalTag": ""}),
-    ("Preferences", {"userId": "user_one", "json": '{"a":1,"a":2,"\\u0000":"\\ud800"'}),
-    ("Job", {"sessionId": "of a deleted session", "userId": "nobody", "payload": "{not json"}),
-    ("AudioAsset", {"url": "\\\\server\\share\\a b.mp3", "metaJson": '{"x": 4284.169999999999}'}),
-)
-
-
 @pytest.mark.parametrize("table,values", HARMLESS)
 def test_what_is_merely_odd_arrives(file: Path, table: str, values: dict[str, Any]) -> None:
     insert(file, "User", id="user_one")
     insert(file, table, **values)
 
     assert found(file) == {}
-
-
-WISHES: tuple[Trap, ...] = (
-    ("CurationPreferences", {"primaryGoal": "Wealth"}, "unknown goal", "primaryGoal"),
-    ("CurationPreferences", {"primaryGoal": "calm"}, "unknown goal", "primaryGoal"),
-    ("CurationPreferences", {"voicePreference": ""}, "unknown voice", "voicePreference"),
-    ("CurationPreferences", {"soundPreference": "Loud"}, "unknown sound", "soundPreference"),
-    ("SessionEvent", {"eventType": "pause"}, "unknown kind of event", "eventType"),
-    ("SessionEvent", {"sessionId": "gone"}, "parent that is not there", "sessionId"),
-    *(
-        ("SessionEvent", {"metadata": text}, "text that is no JSON object", "metadata")
-        for text in (
-            "",
-            "{not json",
-            "[1]",
-            "null",
-            '{"a": NaN}',
-            '{"a": "\\u0000"}',
-            '{"a": "\\ud800"}',
-            '{"a": 1e999}',
-        )
-    ),
-    ("SessionEvent", {"metadata": '{"a":' * 100_000}, "text that is no JSON object", "metadata"),
-    ("SessionEvent", {"metadata": b"{}"}, "bytes in a column of texts", "metadata"),
-)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +54,8 @@ def test_what_media_does_not_know_of_wishes_and_events_goes_into_the_quarantine(
     for user in ("user_one", "user_two"):
         insert(file, "User", id=user)
     insert(file, "Session", id="s")
-    known = {"CurationPreferences": {"primaryGoal": "Calm"}, "SessionEvent": {"sessionId": "s", "eventType": "start"}}
-    insert(file, table, userId="user_one", **known[table])
-    row = insert(file, table, userId="user_two", **(known[table] | values))
+    insert(file, table, userId="user_one", **KNOWN[table])
+    row = insert(file, table, userId="user_two", **(KNOWN[table] | values))
 
     assert found(file) == {(table, row): (reason, column)}
 

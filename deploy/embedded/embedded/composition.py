@@ -7,7 +7,7 @@ outside; a server on loopback for each service. Everything ends with the process
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Product:
         self._tell(f"schemas of {', '.join(services)} are up to date")
         await self._start_services(services, urls["bus"])
         await self._start_seeding()
-        await self._start_control(urls["bus"])
+        await self._start_control(urls)
 
     async def _start_servers(self) -> None:
         database_port, object_port = free_ports(2)
@@ -233,15 +233,15 @@ class Product:
         else:
             self._tell(seeding.log_tail(1))
 
-    async def _start_control(self, bus_url: str) -> None:
+    async def _start_control(self, urls: Mapping[str, str]) -> None:
         """Lets the other commands find this run and play the people and providers in it."""
         secret = self._secrets.text("control")
-        control = ControlServer(self.clerk, self.store, secret, {"edge": self.edge.faults}, bus_url)
+        control = ControlServer(self.clerk, self.store, secret, {"edge": self.edge.faults}, urls["bus"])
         await self._open.enter_async_context(control)
         control_port = int(control.url.rpartition(":")[2])
         record_run(self._data, Run(self._port, control_port, secret))
         self._open.callback(forget_run, self._data, self._port)
-        record_settings(self._data, self._settings)
+        record_settings(self._data, self._settings, LEGACY_DATABASE_URL=urls["legacy"])
         self._open.callback(forget_settings, self._data)
 
 

@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r":'(\w+)'")
 
 
 async def prepare(server: PrivatePostgres, secrets: KeptSecrets, *, name: str = NAME) -> dict[str, str]:
-    """Makes what is missing; the database URL of each service and of ``bus``, each with a role of its own."""
+    """Makes what is missing; the database URL of each service, of the archive and of ``bus``, a role each."""
     await _make_database(server, name)
     session = await asyncpg.connect(server.url(name))
     try:
@@ -24,7 +24,7 @@ async def prepare(server: PrivatePostgres, secrets: KeptSecrets, *, name: str = 
         await session.execute(_bus_role(name, secrets.text("bus_password")))
     finally:
         await session.close()
-    return {role: server.url(name, role, secrets.text(f"{role}_password")) for role in (*SERVICES, "bus")}
+    return {role: server.url(name, role, secrets.text(f"{role}_password")) for role in (*SERVICES, "legacy", "bus")}
 
 
 async def _make_database(server: PrivatePostgres, name: str) -> None:

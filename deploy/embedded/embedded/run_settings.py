@@ -16,8 +16,10 @@ from embedded.kept_files import write_private
 SETTINGS_FILE = "run.env"
 
 
-def record_settings(data_dir: Path, settings: Iterable[Settings]) -> None:
-    lines = [f"{name}={_quoted(value)}\n" for each in settings for name, value in _given(each)]
+def record_settings(data_dir: Path, settings: Iterable[Settings], **more: str) -> None:
+    """``more``: variables of commands that belong to no service."""
+    given = [pair for each in settings for pair in _given(each)]
+    lines = [f"{name}={_quoted(value)}\n" for name, value in (*given, *more.items())]
     write_private(data_dir / SETTINGS_FILE, "".join(lines).encode())
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 UNOWNED = "legacy:unowned"
 """Owns users' sessions that have no owner any more. Nobody signs in under it; without it they would be everybody's."""
 LEGACY_ISSUER = "legacy"
-"""Stands for the issuer where nobody said which one the accounts belong to."""
+"""Stands for the issuer of users who are no accounts: the prototype made their ids up."""
+CLERK_UNNAMED = "clerk"
+"""What identity calls Clerk's issuer until a first token has named it: where nobody said which one it is."""
 CLERK_IDS = "user_"
 
 
@@ -29,7 +31,7 @@ class Accounts:
     """``mapping`` by old id. ``issuer`` is the identity provider's, for ids that are its accounts."""
 
     mapping: Mapping[str, str] = field(default_factory=dict)
-    issuer: str = LEGACY_ISSUER
+    issuer: str = CLERK_UNNAMED
     leading: frozenset[str] = frozenset()
     """Old ids whose row is their account's, where several become one account."""
     unmatched: tuple[int, ...] = ()

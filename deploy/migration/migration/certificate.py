@@ -72,7 +72,7 @@ def certify(
 ) -> dict[str, Any]:
     return {
         "certificate": "entrain-migration",
-        "version": 1,
+        "version": 2,
         "tool": {"name": "entrain-migration", "version": TOOL_VERSION},
         "command": what,
         "run": None,

@@ -12,11 +12,12 @@ from typing import Any
 from common.clock import utc_now
 from common.progress import Progress
 from migration import archive, postgres, runs
-from migration.accounts import CLERK_IDS, LEGACY_ISSUER, Accounts, BadMapping, leading_ids, read_mapping
+from migration.accounts import CLERK_IDS, CLERK_UNNAMED, Accounts, BadMapping, leading_ids, read_mapping
 from migration.audio_files import AudioFolder
 from migration.audio_left import left_behind
 from migration.audio_proof import prove_files
 from migration.certificate import certify, describe_accounts, describe_quarantine, describe_source
+from migration.discarded import being_removed
 from migration.findings import Findings, judge
 from migration.forgetting import Forgetting
 from migration.homes import HOMES, Context, is_placeholder
@@ -28,6 +29,7 @@ from migration.rollback import undo
 from migration.settings import Databases, bucket_settings
 from migration.snapshot import Snapshot, snapshot
 from migration.source import Source, opened
+from migration.values import BrokenText
 
 
 class NotReady(Exception):
@@ -70,6 +72,7 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
         accounts = await _accounts(options, source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)
+            await _require_no_removals(schemas, source, dry=options.dry)
             findings = await _judge(source, schemas, accounts, progress)
             if options.dry:
                 return await _rehearse(shot, source, findings, schemas, accounts, progress)
@@ -105,7 +108,7 @@ async def _rehearse(
         "source": describe_source(shot, source),
         "quarantine": describe_quarantine(findings),
         "accounts": describe_accounts(accounts, source),
-        "wouldMove": would.by_table,
+        "wouldMove": {table.replace('"', ""): rows for table, rows in would.by_table.items()},
         "conflicts": would.conflicts,
     }
 
@@ -216,12 +219,14 @@ async def _asked_of_clerk(addresses: Mapping[str, str], progress: Progress) -> d
 
 def _own_addresses(source: Source, mapping: Mapping[str, str]) -> dict[str, tuple[int, str]]:
     """Row and address of each user whose id is no account's and is not mapped, by old id."""
-    if "User" not in source.tables:
-        return {}
     users = "SELECT rowid, id, email FROM User WHERE typeof(id) = 'text' AND typeof(email) = 'text' ORDER BY rowid"
+    if "User" not in source.tables or "email" not in source.tables["User"].columns:
+        return {}
+    with source.every_byte():
+        known = [row for row in source.connection.execute(users) if not any(isinstance(one, BrokenText) for one in row)]
     return {
         old_id: (row, email)
-        for row, old_id, email in source.connection.execute(users)
+        for row, old_id, email in known
         if not (old_id.startswith(CLERK_IDS) or old_id in mapping or is_placeholder(email, old_id))
     }
 
@@ -231,7 +236,8 @@ async def _judge(source: Source, schemas: Schemas, accounts: Accounts, progress:
     gone = await postgres.all_erased(schemas)
     deleted: list[str] = []
     if gone and "User" in source.tables:
-        ids = source.connection.execute("SELECT id FROM User WHERE typeof(id) = 'text'")
+        with source.every_byte():
+            ids = source.connection.execute("SELECT id FROM User WHERE typeof(id) = 'text'").fetchall()
         deleted = [old_id for (old_id,) in ids if accounts.of(old_id) in gone]
     findings = judge(source, progress, deleted, gone)
     leave_out_deleted(source, findings)
@@ -253,18 +259,28 @@ def _user_ids(source: Source, mapping: Mapping[str, str]) -> frozenset[str]:
 
 def _issuer_of_environment() -> str:
     """What the gateway takes for the issuer by the same variables."""
-    listed = os.environ.get("CLERK_ISSUERS", "").split(",")[0].strip()
+    issuers = os.environ.get("GATEWAY_CLERK_ISSUERS") or os.environ.get("CLERK_ISSUERS", "")
+    listed = issuers.split(",")[0].strip()
     if listed:
         return listed
+    key = os.environ.get("GATEWAY_CLERK_PUBLISHABLE_KEY") or os.environ.get("CLERK_PUBLISHABLE_KEY", "")
     try:
-        host = base64.b64decode(os.environ.get("CLERK_PUBLISHABLE_KEY", "").rpartition("_")[2]).decode()
+        host = base64.b64decode(key.rpartition("_")[2]).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise NotReady("CLERK_PUBLISHABLE_KEY cannot be read; name the issuer with --issuer") from error
-    return f"https://{host.rstrip('$')}" if host else LEGACY_ISSUER
+    return f"https://{host.rstrip('$')}" if host else CLERK_UNNAMED
 
 
 async def _require_tables(schemas: Schemas) -> None:
     for home in (home for homes in HOMES.values() for home in homes):
         table = home.table
         if await schemas.of(table).fetchval("SELECT to_regclass($1)", table.full_name) is None:
-            raise NotReady(f"{table.full_name} is not there: run `python -m {table.schema} migrate` first")
+            raise NotReady(f"{table.shown_name} is not there: run `python -m {table.schema} migrate` first")
+
+
+async def _require_no_removals(schemas: Schemas, source: Source, *, dry: bool) -> None:
+    if removing := await being_removed(schemas.media, source, dry=dry):
+        raise NotReady(
+            f"the audio of {removing} of these sessions, which were taken back, is still being removed: let a worker of"
+            " media do it, then run this again"
+        )

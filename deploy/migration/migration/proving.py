@@ -171,7 +171,7 @@ class Prover:
     async def _look_at_file(self, proofs: dict[str, TableProof], told: Told) -> None:
         done, total = 0, sum(table.rows for table in self._source.in_order)
         for leader in leaders(self._source):
-            homes = [(home, HomeProof(home.table.full_name, home.source)) for home in HOMES.get(leader.name, ())]
+            homes = [(home, HomeProof(home.table.shown_name, home.source)) for home in HOMES.get(leader.name, ())]
             homes = [(home, proof) for home, proof in homes if home.proved]
             self._proof.homes += [proof for _, proof in homes]
             if leader.name in self._plain and not homes:

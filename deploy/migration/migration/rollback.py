@@ -13,6 +13,7 @@ from migration import postgres
 from migration.accounts import Accounts, leading_ids
 from migration.archive import Archive
 from migration.batches import LEADERS
+from migration.discarded import discard
 from migration.homes import HOMES, Batch, Context, Home, Row
 from migration.legacy_tables import BY_NAME
 from migration.moving import Run
@@ -20,16 +21,13 @@ from migration.postgres import Connection, Schemas
 from migration.runs import NoSuchRun
 from migration.service_tables import OUTBOX, REFRESH, SESSION, USER
 from migration.source import Rows, quoted
+from migration.values import canonical
 
 _BOOKS = ("quarantine", "other_row", "conflict", "audio_file")
 _WITHOUT_CHILDREN = """
     SELECT id FROM identity."user" u WHERE id = ANY($1::text[])
     AND NOT EXISTS (SELECT 1 FROM identity.user_value v WHERE v.user_id = u.id)
     AND NOT EXISTS (SELECT 1 FROM identity.preferences p WHERE p.user_id = u.id)
-"""
-_DISCARD = """
-    INSERT INTO media.discarded_audio (session_id, due_at)
-    SELECT session_id, now() FROM media.session_audio WHERE session_id = ANY($1::text[]) ON CONFLICT DO NOTHING
 """
 _WITHDRAW = {
     REFRESH: "DELETE FROM billing.refresh WHERE user_id = ANY($1::text[]) AND lease_until IS NULL AND cause = $2",
@@ -92,11 +90,17 @@ class Rollback:
         await self._forget(leader, batch, changed)
 
     async def _take_back(self, home: Home, pairs: Sequence[tuple[str, Row]]) -> set[str]:
-        """Removes the rows that are as they were moved; the file's keys of those that are not."""
+        """Removes the rows that are as they were moved; the file's keys of those that are not.
+
+        What had stood there before is neither: nothing was moved there.
+        """
         table, session = home.table, self._schemas.of(home.table)
         there = await postgres.present(session, table, [row for _, row in pairs])
+        before = await self._never_moved(home)
         changed, doomed = set(), []
         for (key, row), settled in zip(pairs, table.settled_of([row for _, row in pairs]), strict=True):
+            if canonical(row[: table.key]) in before:
+                continue
             if there.get(row[: table.key], settled) != settled:
                 changed.add(key)
             elif row[: table.key] in there:
@@ -107,10 +111,15 @@ class Rollback:
             doomed = [(key, row) for key, row in doomed if row[0] in alone]
         async with session.transaction():
             if table is SESSION:
-                await session.execute(_DISCARD, [row[0] for _, row in doomed])
-            self.removed[table.full_name] += await postgres.remove(session, table, [row for _, row in doomed])
-        self.kept[table.full_name] += len(changed)
+                await discard(session, [row[0] for _, row in doomed])
+            self.removed[table.shown_name] += await postgres.remove(session, table, [row for _, row in doomed])
+        self.kept[table.shown_name] += len(changed)
         return changed
+
+    async def _never_moved(self, home: Home) -> set[str]:
+        query = "SELECT row_key FROM legacy.conflict WHERE table_name = $1 AND run = $2"
+        found = await self._schemas.legacy.fetch(query, home.table.full_name, self._run.id)
+        return {row[0] for row in found}
 
     async def _withdraw(self, home: Home, rows: Sequence[Row]) -> None:
         """Work nobody has begun. A render job goes with its session."""

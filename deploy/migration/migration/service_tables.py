@@ -27,7 +27,13 @@ class ServiceTable:
 
     @property
     def full_name(self) -> str:
+        """For SQL, and in the archive's book of conflicts."""
         return f'{self.schema}."{self.name}"'
+
+    @property
+    def shown_name(self) -> str:
+        """For reports."""
+        return f"{self.schema}.{self.name}"
 
     @property
     def settled(self) -> tuple[str, ...]:

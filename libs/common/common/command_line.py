@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from common.db.migrations import upgrade
+from common.db.engine import is_outage
+from common.db.migrations import TablesInUse, upgrade
 from common.messaging.parking import Commands, add_parked, manage_parked
 from common.messaging.rabbit import RabbitBus
 from common.messaging.replay import RabbitParked
@@ -82,7 +83,16 @@ async def _run(arguments: argparse.Namespace, settings: DatabaseSettings, servic
 
 
 async def _migrate(settings: DatabaseSettings, service: Service) -> int:
-    revision = await upgrade(settings.direct_url, service.metadata, service.migrations)
+    try:
+        revision = await upgrade(settings.direct_url, service.metadata, service.migrations)
+    except TablesInUse:
+        print(f"{service.name}: tables are in use: end long transactions, then migrate again", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        print(f"{service.name}: the database cannot be reached: {type(error).__name__}", file=sys.stderr)
+        return 1
     print(f"{service.name}: schema at revision {revision}")
     if settings.rabbitmq_url is not None:
         async with broker(settings) as bus:

@@ -35,7 +35,8 @@ class Removals:
         async with WakeUp(self._database.direct_url, REMOVALS_CHANNEL) as wake:
             while True:
                 with outages_told(log):
-                    await self.remove_due()
+                    while await self.remove_due():
+                        pass
                 await wake.wait(ROUND_SECONDS)
 
     async def remove_due(self) -> int:

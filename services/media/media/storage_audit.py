@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from common.db.engine import Database
+from common.db.uow import UnitOfWork
 from media.commands import render_again
 from media.models import SessionAudio
 from media.object_keys import LINES, SESSIONS, file_beside, line_of, session_of
@@ -66,15 +67,7 @@ class StorageAudit:
     async def strays(self, objects: Sequence[ListedObject]) -> list[str]:
         """Keys of those that no row names, that are old enough, and whose session is at rest."""
         async with self._database.transaction() as uow:
-            old = [each.key for each in objects if each.modified_at < uow.now - SETTLED_AFTER]
-            named = await files_with_rows(uow, {file_beside(key) for key in old})
-            used = await lines_in_use(uow, {line for key in old if (line := line_of(key))})
-            moving = await sessions_in_motion(uow, {one for key in old if (one := session_of(key))})
-        return [
-            key
-            for key in old
-            if file_beside(key) not in named and line_of(key) not in used and session_of(key) not in moving
-        ]
+            return await _strays(uow, objects)
 
     async def remove(self, objects: Sequence[ListedObject]) -> int:
         """Takes the strays among them out for good; how many. Of a session nothing is made meanwhile."""
@@ -87,7 +80,8 @@ class StorageAudit:
         async with self._database.transaction() as uow:
             if session_id is not None:  # held: a render may neither begin nor complete until this is over
                 await locked_session(uow, session_id)
-            strays = await self.strays(objects)
+            # in this transaction: while others wait for the session, there may be no second one to be had
+            strays = await _strays(uow, objects)
             for key in strays:
                 found = await self._storage.find(key)
                 await self._storage.remove([version for version in found if version.key == key])
@@ -144,3 +138,15 @@ class StorageAudit:
     async def _rows_after(self, session_id: str) -> Sequence[SessionAudio]:
         async with self._database.transaction() as uow:
             return await audio_after(uow, session_id)
+
+
+async def _strays(uow: UnitOfWork, objects: Sequence[ListedObject]) -> list[str]:
+    old = [each.key for each in objects if each.modified_at < uow.now - SETTLED_AFTER]
+    named = await files_with_rows(uow, {file_beside(key) for key in old})
+    used = await lines_in_use(uow, {line for key in old if (line := line_of(key))})
+    moving = await sessions_in_motion(uow, {one for key in old if (one := session_of(key))})
+    return [
+        key
+        for key in old
+        if file_beside(key) not in named and line_of(key) not in used and session_of(key) not in moving
+    ]

@@ -32,7 +32,9 @@ _POWERS = """
 @asynccontextmanager
 async def session(url: str) -> "AsyncIterator[Any]":
     """A plain session, ended with the block. Raises one of LOST."""
-    opened = await asyncpg.connect(plain_url(url), timeout=LONGEST_SECONDS, command_timeout=LONGEST_SECONDS)
+    opened = await asyncpg.connect(
+        plain_url(url), timeout=LONGEST_SECONDS, command_timeout=LONGEST_SECONDS, statement_cache_size=0
+    )
     try:
         yield opened
     finally:
@@ -88,17 +90,22 @@ async def _up_to_date(service: str, deployment: Deployment) -> Outcome:
 
 async def _kept_apart(service: str, deployment: Deployment) -> Outcome:
     others = [name for name in (*OWNERS, "legacy") if name != service]
+    settings = deployment.owner(service)
+    open_to_it: list[str] = []
+    powers = ""
     try:
-        async with session(deployment.owner(service).direct_url) as opened:
-            open_to_it = [row["schema"] for row in await opened.fetch(_RIGHTS, others)]
-            powers = await opened.fetchval(_POWERS)
+        # the address of a pooler may sign in as another role than the direct one
+        for url in dict.fromkeys((settings.database_url.get_secret_value(), settings.direct_url)):
+            async with session(url) as opened, opened.transaction():
+                open_to_it += [row["schema"] for row in await opened.fetch(_RIGHTS, others)]
+                powers = powers or await opened.fetchval(_POWERS)
     except LOST as error:
         return fail(said(error), f"see database.{service}")
     if not open_to_it:
         return ok(f"refused the schemas {', '.join(others)}")
     role = f"the role {powers} and" if powers else "the role"
     advice = "give each service a role of its own with deploy/postgres/schemas.sql, and <SERVICE>_DATABASE_URL"
-    return warn(f"{role} may use {', '.join(open_to_it)}", advice)
+    return warn(f"{role} may use {', '.join(dict.fromkeys(open_to_it))}", advice)
 
 
 CHECKS = (

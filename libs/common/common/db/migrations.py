@@ -1,5 +1,6 @@
 """Schema changes with Alembic, run by ``python -m <service> migrate`` and safe to start from every replica at once."""
 
+import asyncio
 from pathlib import Path
 
 from alembic.config import Config
@@ -7,30 +8,57 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from common.db.engine import engine_of
 from common.observability import logger
 
-LOCK_SECONDS = 60
+TURN_SECONDS = 600
+"""How long a replica waits for the one that migrates."""
+TABLE_SECONDS = 3
+"""How long a change waits for its table. Whoever comes after it waits too, so it gives way soon and tries again."""
+TRIES = 20
+PAUSE_SECONDS = 2.0
+"""In which those who had to wait get through."""
+_LOCK_NOT_AVAILABLE = "55P03"
 log = logger("migrations")
+
+
+class TablesInUse(Exception):
+    """Somebody holds a table that a revision changes, and did not let go of it. Nothing was changed."""
 
 
 async def upgrade(direct_url: str, metadata: MetaData, folder: Path) -> str:
     """Brings the metadata's schema to the newest revision in ``folder``; returns that revision.
 
-    One replica migrates, the others wait for its advisory lock and find nothing left to do. Raises what PostgreSQL
-    raises; a failed revision is rolled back whole.
+    One replica migrates, the others wait for its advisory lock and find nothing left to do. A table that is in use is
+    tried again for a minute or two. Raises TablesInUse, and what PostgreSQL raises; a failed revision is rolled back
+    whole.
     """
     engine = engine_of(direct_url, {"timeout": 10}, poolclass=NullPool)
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
-            lock = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
-            await connection.execute(lock, {"name": f"migrate_{metadata.schema}"})
-            return await connection.run_sync(_upgrade, metadata, folder)
+        for number in range(1, TRIES + 1):
+            try:
+                return await _upgrade_once(engine, metadata, folder)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+            log.warning("table_in_use", schema=metadata.schema, attempt=number, of=TRIES)
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise TablesInUse
     finally:
         await engine.dispose()
+
+
+async def _upgrade_once(engine: AsyncEngine, metadata: MetaData, folder: Path) -> str:
+    async with engine.begin() as connection:
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'"))
+        turn = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
+        await connection.execute(turn, {"name": f"migrate_{metadata.schema}"})
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_SECONDS}s'"))
+        return await connection.run_sync(_upgrade, metadata, folder)
 
 
 def _upgrade(connection: Connection, metadata: MetaData, folder: Path) -> str:
