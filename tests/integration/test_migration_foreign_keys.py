@@ -39,7 +39,7 @@ async def the_key(target: Target) -> dict[str, Any]:
 
 
 async def add_an_orphan(media: "asyncpg.Connection[asyncpg.Record]") -> None:
-    async with media.transaction(), checked_together(media, SESSION_LINE) as together:
+    async with media.transaction(), checked_together(media, SESSION_LINE, 1) as together:
         assert together
         await media.execute(ORPHAN)
 
@@ -73,6 +73,20 @@ async def test_a_table_that_somebody_reads_is_not_taken_from_them(
     assert await target.value("SELECT count(*) FROM media.session_line") > 0
 
 
+async def test_a_table_with_much_more_in_it_than_comes_is_not_read_through_for_that(
+    target: Target, tmp_path: Path, media: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    fill(tmp_path / "dev.db")
+    assert (await target.run("run", tmp_path / "dev.db")).returncode == 0
+    size = await target.value("SELECT pg_relation_size('media.session_line')")
+    before = await the_key(target)
+    async with media.transaction(), checked_together(media, SESSION_LINE, size // 25) as together:
+        assert not together
+    assert await the_key(target) == before
+    async with media.transaction(), checked_together(media, SESSION_LINE, size // 10) as together:
+        assert together
+
+
 async def test_a_row_that_the_key_forbids_does_not_get_in(
     target: Target, media: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
@@ -88,7 +102,7 @@ async def test_a_row_that_the_key_forbids_does_not_get_in(
 async def test_nobody_gets_at_the_table_while_it_is_without_its_key(
     target: Target, media: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    async with media.transaction(), checked_together(media, SESSION_LINE):
+    async with media.transaction(), checked_together(media, SESSION_LINE, 1):
         other = asyncio.create_task(target.execute(ORPHAN))
         waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"
         while not await target.value(waiting) and not other.done():

@@ -108,7 +108,7 @@ async def _rehearse(
         "source": describe_source(shot, source),
         "quarantine": describe_quarantine(findings),
         "accounts": describe_accounts(accounts, source),
-        "wouldMove": {table.replace('"', ""): rows for table, rows in would.by_table.items()},
+        "wouldMove": dict(would.by_table),
         "conflicts": would.conflicts,
     }
 

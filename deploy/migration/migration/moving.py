@@ -175,7 +175,7 @@ class Mover:
             wanted = [row for place in places if (row := rows[place]) is not None]
             left = await self._without_taken(home, wanted, conflicts)
             chosen.append((home, left))
-            self._moved.by_table[home.table.full_name] += len(left)
+            self._moved.by_table[home.table.shown_name] += len(left)
         if batch.written:
             chosen = [(home, batch.written if home.table is SESSION_LINE else rows) for home, rows in chosen]
         for name, places in fresh.items():
@@ -219,7 +219,7 @@ class Mover:
                 # lines come last, as nobody else gets at their table from then on
                 for home, rows in sorted(chosen, key=lambda one: isinstance(one[1], WrittenLines)):
                     if isinstance(rows, WrittenLines):
-                        async with checked_together(session, home.table):
+                        async with checked_together(session, home.table, len(rows.served)):
                             await postgres.add_lines(session, home.table, rows.served)
                     else:
                         await postgres.add(session, home.table, _of_others(home, rows, gone))
