@@ -104,6 +104,19 @@ async def test_a_table_in_use_is_given_way_to_and_tried_again(
     assert await differences(database_url, service.metadata) == []
 
 
+async def test_whoever_migrates_for_too_long_is_not_waited_for_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "TURN_SECONDS", 0.05)
+    service = SERVICES["identity"](database_url)
+    migrating = await asyncpg.connect(database_url)
+    await migrating.execute("SELECT pg_advisory_lock(hashtext('migrate_identity'))")
+    with capture_logs() as logs, pytest.raises(migrations.TablesInUse):
+        await upgrade(database_url, service.metadata, service.migrations)
+    assert [line["event"] for line in logs] == []
+    await migrating.close()
+
+
 async def test_tables_that_stay_in_use_and_a_database_that_is_away_end_the_command_in_a_line(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from media.affirmation_rules import validate
 from media.composer import compose
 from media.language_model import ChatModel, NothingWritten
 from media.moderation import ContentRefused, CrisisSupport, ModerationApi, Moderator
-from media.writing import Brief, RecentLines, Writer, completed
+from media.writing import Brief, Writer, WrittenBefore, completed
 
 BRIEF = Brief("speak calmly in front of my team", "I doubt myself", "Focus", 4)
 GOOD = (
@@ -211,7 +211,7 @@ async def test_who_asks_again_gets_other_lines() -> None:
 
 
 def test_only_the_last_lines_of_the_last_goals_are_kept_in_mind() -> None:
-    recent = RecentLines(goals=2, lines=3)
+    recent = WrittenBefore(goals=2, lines=3)
     for goal in ("sleep", "focus", "calm"):
         assert recent.with_these(Brief(goal, "", "", 2), [f"{goal} {n}" for n in range(5)])
     assert list(recent.of(Brief("sleep", "", "", 1))) == []

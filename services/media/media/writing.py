@@ -63,7 +63,7 @@ class Brief:
     values: tuple[str, ...] = ()
 
 
-class RecentLines:
+class WrittenBefore:
     """What this process last wrote for a goal, so that who asks again gets something else; no more than it needs, and
     forgotten first for the goals nobody asks for.
     """
@@ -96,7 +96,7 @@ class Writer:
         self._model = model
         self._moderator = moderator
         self._seconds = seconds
-        self._written = RecentLines()
+        self._written = WrittenBefore()
 
     async def write(self, brief: Brief) -> list[str]:
         """Exactly ``brief.count`` lines that keep every rule."""

@@ -27,7 +27,7 @@ log = logger("migrations")
 
 
 class TablesInUse(Exception):
-    """Somebody holds a table that a revision changes, and did not let go of it. Nothing was changed."""
+    """Somebody holds a table that a revision changes, or migrates, and did not let go. Nothing was changed."""
 
 
 async def upgrade(direct_url: str, metadata: MetaData, folder: Path) -> str:
@@ -43,7 +43,7 @@ async def upgrade(direct_url: str, metadata: MetaData, folder: Path) -> str:
             try:
                 return await _upgrade_once(engine, metadata, folder)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                if not _is_held(error):
                     raise
             log.warning("table_in_use", schema=metadata.schema, attempt=number, of=TRIES)
             await asyncio.sleep(PAUSE_SECONDS)
@@ -56,9 +56,18 @@ async def _upgrade_once(engine: AsyncEngine, metadata: MetaData, folder: Path) -
     async with engine.begin() as connection:
         await connection.execute(text(f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'"))
         turn = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
-        await connection.execute(turn, {"name": f"migrate_{metadata.schema}"})
+        try:
+            await connection.execute(turn, {"name": f"migrate_{metadata.schema}"})
+        except DBAPIError as error:  # no second try: a turn is waited for long enough
+            if _is_held(error):
+                raise TablesInUse from error
+            raise
         await connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_SECONDS}s'"))
         return await connection.run_sync(_upgrade, metadata, folder)
+
+
+def _is_held(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 def _upgrade(connection: Connection, metadata: MetaData, folder: Path) -> str:
