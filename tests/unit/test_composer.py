@@ -293,6 +293,23 @@ def test_themes_speak_of_the_goal_and_tender_ones_stand_alone() -> None:
     assert says("Running clears my head.", ["run"])
 
 
+@pytest.mark.parametrize(
+    "goal, never_named",
+    [
+        ("be a better dad", "mom"),
+        ("be a patient mother who listens first", "dad"),
+        ("feel loved through my depression", "cancer"),
+        ("feel less heavy with pain", "depression"),
+        ("move on and love my life", "dog"),
+        ("forgive my mother for being human", "father"),
+    ],
+)
+def test_nobody_is_told_of_what_they_did_not_name(goal: str, never_named: str) -> None:
+    for seed in range(40):
+        lines = compose(goal, "", "Calm", 12, seed=seed)
+        assert not any(re.search(rf"\b{never_named}\b", line.lower()) for line in lines)
+
+
 @pytest.mark.parametrize("goal", ["beat cancer", "cure my depression", "get pregnant", "heal from my surgery"])
 def test_nobody_is_promised_health(goal: str) -> None:
     for seed in range(20):

@@ -22,7 +22,7 @@ from media.affirmation_rules import (
 )
 from media.phrases import GOAL_LINES, OPEN_LINES, STRUGGLE_LINES, VALUE_LINES, Framework
 from media.struggles import struggles_of
-from media.themes import says, themes_of
+from media.themes import themes_of
 from media.topics import Kind, Topic, plain_phrase, single_topics, topics_of
 from media.understanding import understood
 
@@ -114,7 +114,7 @@ class _Draft:
         """Whole lines about something: those that say a word of the goal, and those that stand beside them."""
         themes = themes_of(about)
         words = self.wanted or keywords(about)
-        speaking = [line for line in self._mixed(*(theme.lines for theme in themes)) if says(line, words)]
+        speaking = self._mixed(*(theme.lines_for(about, words) for theme in themes))
         beside = [line for line in self._mixed(*(theme.beside for theme in themes)) if line not in speaking]
         return (speaking, beside) if self.wanted else ([], [*speaking, *beside])
 

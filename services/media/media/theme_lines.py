@@ -330,7 +330,7 @@ PLAIN = (
         """,
     ),
     (
-        r"mom|mum\b|mother|dad\b|father|parent|kids?\b|child|toddler|son\b|daughter",
+        r"moms?\b|mommy|mum\b|mother|dad\b|father|parent|kids?\b|child|toddler|son\b|daughter",
         """
         A good mom repairs, hugs and begins again.
         I am a mom who listens, laughs and tries again.

@@ -1,7 +1,8 @@
 """Sentences written for what people most often ask for: whole lines of their own, beside the phrases of `phrases.py`.
 
-A line of a theme is said where it says a word of the goal. Those after `--` also stand beside the others, so each of
-them suits everybody whose goal is about the theme.
+A line of a theme is said where it says a word of the goal and names nothing that the goal does not: whoever wants to be
+a better dad is no mom. Those after `--` also stand beside the others, so each of them suits everybody whose goal is
+about the theme.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from media.theme_lines import PLAIN, TENDER
 
 _SHORT = 4
+_STEM = 4
+_SOMEBODY = r"dogs?\b|father|mother"
 _ENDING = r"(?:s|es|ed|d|[a-z]?ing|er)?\b"
 
 
@@ -23,7 +26,18 @@ class Theme:
     about: re.Pattern[str]
     lines: tuple[str, ...]
     beside: tuple[str, ...]
+    names: re.Pattern[str]
     tender: bool = False
+
+    def lines_for(self, goal: str, words: Sequence[str]) -> list[str]:
+        """The lines that say one of the goal's words and name nothing else."""
+        named = self._named(goal)
+        return [
+            line for line in self.lines if says(line, words) and (line in self.beside or self._named(line) <= named)
+        ]
+
+    def _named(self, text: str) -> set[str]:
+        return {found[0][:_STEM] for found in self.names.finditer(text.lower())}
 
 
 def themes_of(goal: str) -> list[Theme]:
@@ -41,7 +55,8 @@ def says(line: str, words: Sequence[str]) -> bool:
 
 def _theme(about: str, lines: str, tender: bool = False) -> Theme:
     speaking, beside = ([line.strip() for line in part.strip().splitlines()] for part in lines.split("--"))
-    return Theme(re.compile(rf"\b(?:{about})"), (*speaking, *beside), tuple(beside), tender)
+    names = re.compile(rf"\b(?:{about}|{_SOMEBODY})")
+    return Theme(re.compile(rf"\b(?:{about})"), (*speaking, *beside), tuple(beside), names, tender)
 
 
 THEMES = (*(_theme(*written, tender=True) for written in TENDER), *(_theme(*written) for written in PLAIN))
