@@ -64,10 +64,10 @@ VERBS = word_set(
     reduce record attend apply join date skip repair fix"""
 )
 ALSO_NOUNS = word_set(
-    """act balance calm care change control cook cut dance date deal dream drink drive exercise face fall fight focus
-    gain hit lift love move panic paint pay play practice present release rest respect return run share sleep smile
-    smoke stand start stretch study support talk train travel trust turn use walk win work worry doubt read show open
-    own lead hate slow support nap cry"""
+    """act balance calm care change control cut dance date deal dream drink drive exercise face fall fight focus
+    gain hit lift love move panic pay practice present release rest respect return run share sleep smile
+    smoke stand start stretch study support talk train travel trust turn walk work worry doubt show open
+    lead slow support nap cry"""
 )
 NOUNS_ALONE = word_set(
     """balance calm care change control dance dream exercise focus love practice release respect rest sleep smile study
