@@ -3,6 +3,7 @@
 Looking takes the messages out unacknowledged and hands them back, so a second person sees none of them meanwhile.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,8 @@ from common.messaging.envelope import Envelope, UnreadableMessage
 from common.messaging.rabbit import RabbitBus
 
 MOST = 10_000
+MOST_LOOKS = 250
+LOOK_AGAIN_SECONDS = 0.02
 
 
 class RabbitParked:
@@ -26,11 +29,7 @@ class RabbitParked:
 
     async def queues(self) -> dict[str, int]:
         async with self._open() as channel:
-            counts = {}
-            for name in self._names:
-                queue = await channel.declare_queue(f"{name}.parked", passive=True)
-                counts[name] = queue.declaration_result.message_count or 0
-            return counts
+            return {name: await _ready(channel, name) for name in self._names}
 
     async def list(self, queue: str, limit: int = 100) -> list[ParkedMessage]:
         async with self._open() as channel:
@@ -71,8 +70,8 @@ async def _take(
     channel: aio_pika.abc.AbstractChannel, queue: str, limit: int
 ) -> AsyncIterator[AbstractIncomingMessage]:
     """What is parked now and no more: a message put back may be parked again before the last one is taken."""
-    parked = await channel.declare_queue(f"{queue}.parked", passive=True)
-    for _ in range(min(limit, parked.declaration_result.message_count or 0)):
+    parked = await channel.get_queue(f"{queue}.parked", ensure=False)
+    for _ in range(min(limit, await _ready(channel, queue))):
         message = await parked.get(fail=False)
         if message is None:
             return
@@ -82,10 +81,24 @@ async def _take(
 async def _hand_back(
     channel: aio_pika.abc.AbstractChannel, queue: str, taken: Sequence[AbstractIncomingMessage]
 ) -> None:
-    """They are back when this returns: the broker does for a channel one thing after the other."""
-    if taken:
-        await taken[-1].nack(multiple=True)
-        await channel.declare_queue(f"{queue}.parked", passive=True)
+    """They are back when this returns, unless somebody else takes messages out at the same time.
+
+    A quorum queue tells a channel that asks how many there are before it has written down what came back from it.
+    """
+    if not taken:
+        return
+    back = await _ready(channel, queue) + len(taken)
+    await taken[-1].nack(multiple=True)
+    for _ in range(MOST_LOOKS):
+        if await _ready(channel, queue) >= back:
+            return
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _ready(channel: aio_pika.abc.AbstractChannel, queue: str) -> int:
+    """How many messages are parked and in nobody's hands."""
+    parked = await channel.declare_queue(f"{queue}.parked", passive=True)
+    return parked.declaration_result.message_count or 0
 
 
 def _parked(queue: str, message: AbstractIncomingMessage) -> ParkedMessage:
