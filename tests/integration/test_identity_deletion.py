@@ -10,9 +10,8 @@ from prometheus_client import REGISTRY
 from common.auth import Caller
 from common.contracts import billing, media
 from common.errors import PermanentError
-from identity.jobs import measure_for_ever
+from identity.jobs import measure
 from tests.support.callers import NOBODY
-from tests.support.event_ledger import until
 from tests.support.identity import Identity, identity_and_clerk
 from tests.support.other_services import OtherService
 
@@ -142,14 +141,8 @@ async def test_open_deletions_and_their_age_are_measured(world: Identity) -> Non
     await deleted(world)
     world.clock.forward(minutes=5)
     await world.api.signed_in_as("user_2").delete("/me")
-    measuring = asyncio.create_task(measure_for_ever(world.service.database))
-
-    async def measured() -> bool:
-        return REGISTRY.get_sample_value("identity_deletions_open") == 2
-
-    await until(measured)
-    measuring.cancel()
-    await asyncio.gather(measuring, return_exceptions=True)
+    await measure(world.service.database)
+    assert REGISTRY.get_sample_value("identity_deletions_open") == 2
     assert REGISTRY.get_sample_value("identity_deletions_oldest_seconds") == 300
 
 

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from common.contracts.identity import UserChanged
 from common.messaging.bus import Binding
 from common.messaging.postgres import PostgresBus
+from common.observability import CONSUMER_ATTACHED, MESSAGES_PARKED
 from common.service import Worker
 from tests.support.event_ledger import QUEUE, ledger, until
 from tests.support.small_service import LedgerSettings, build
@@ -18,6 +19,8 @@ async def test_a_worker_shows_how_many_messages_are_parked(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for gauge in (CONSUMER_ATTACHED, MESSAGES_PARKED):
+        gauge.clear()  # an earlier test's figures are those of the whole process
     service = build(LedgerSettings(**way_to(database_url)))
 
     async def shown() -> bool:

@@ -68,12 +68,16 @@ async def retell(database: Database, last: str) -> str:
 
 
 async def measure_for_ever(database: Database) -> None:
-    """Keeps the gauges of waiting work true."""
+    """Keeps the gauges of waiting work true. A loop of the worker."""
     while True:
-        async with database.transaction() as uow:
-            due, oldest = await queries.overdue_readings(uow)
-            REMOVALS_WAITING.set(await queries.waiting_removals(uow))
-            LAST_WEBHOOK.set(await queries.last_webhook_at(uow))
-        READINGS_DUE.set(due)
-        READINGS_LATE.set(oldest)
+        await measure(database)
         await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def measure(database: Database) -> None:
+    async with database.transaction() as uow:
+        due, oldest = await queries.overdue_readings(uow)
+        REMOVALS_WAITING.set(await queries.waiting_removals(uow))
+        LAST_WEBHOOK.set(await queries.last_webhook_at(uow))
+    READINGS_DUE.set(due)
+    READINGS_LATE.set(oldest)

@@ -92,11 +92,15 @@ class ProviderWork:
 
 
 async def measure_for_ever(database: Database) -> None:
-    """Keeps the gauges of open deletions true."""
+    """Keeps the gauges of open deletions true. A loop of the worker."""
     while True:
-        async with database.transaction() as uow:
-            count, oldest = await queries.open_deletions(uow)
-            LAST_WEBHOOK.set(await queries.last_webhook_at(uow))
-        OPEN_DELETIONS.set(count)
-        OLDEST_DELETION.set(oldest)
+        await measure(database)
         await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def measure(database: Database) -> None:
+    async with database.transaction() as uow:
+        count, oldest = await queries.open_deletions(uow)
+        LAST_WEBHOOK.set(await queries.last_webhook_at(uow))
+    OPEN_DELETIONS.set(count)
+    OLDEST_DELETION.set(oldest)
