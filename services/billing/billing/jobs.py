@@ -68,7 +68,7 @@ async def retell(database: Database, last: str) -> str:
 
 
 async def measure_for_ever(database: Database) -> None:
-    """Keeps the gauges of waiting work true. A loop of the worker."""
+    """Keeps the gauges of waiting work true."""
     while True:
         await measure(database)
         await asyncio.sleep(MEASURE_SECONDS)

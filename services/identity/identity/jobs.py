@@ -92,7 +92,7 @@ class ProviderWork:
 
 
 async def measure_for_ever(database: Database) -> None:
-    """Keeps the gauges of open deletions true. A loop of the worker."""
+    """Keeps the gauges of open deletions true."""
     while True:
         await measure(database)
         await asyncio.sleep(MEASURE_SECONDS)

@@ -31,7 +31,7 @@ log = logger("media.render_metrics")
 
 
 async def measure_for_ever(database: Database) -> None:
-    """Keeps the gauges of waiting work true. A loop of the worker."""
+    """Keeps the gauges of waiting work true."""
     while True:
         with outages_told(log):
             await measure(database)
