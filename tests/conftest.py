@@ -2,8 +2,10 @@
 
 pytest_plugins = [
     "tests.support.attack_table",
+    "tests.support.examples",
     "tests.support.figures",
     "tests.support.own_logging",
+    "tests.support.ports",
     "tests.support.ways",
     "tests.support.servers",
 ]

@@ -19,7 +19,7 @@ from common.messaging.bus import UNROUTED, Binding, Bus, ParkedMessages, RetryPo
 from common.messaging.consumers import UnknownType
 from common.messaging.envelope import Envelope
 from common.messaging.postgres import PostgresBus, PostgresParked
-from common.messaging.rabbit import RabbitBus
+from common.messaging.rabbit import RabbitBus, ready_in
 from common.messaging.replay import RabbitParked
 from common.tracing import current_trace
 
@@ -282,6 +282,27 @@ async def test_dropping_removes_only_what_is_named(transport: Transport) -> None
     assert await consumption.parked() == 2
     assert await parked.drop("a.users", [sent[0].id]) == 1
     assert [message.id for message in await parked.list("a.users")] == [sent[1].id]
+
+
+async def test_what_a_busy_broker_takes_for_empty_is_counted_all_the_same(rabbitmq_url: str) -> None:
+    """RabbitMQ says of a quorum queue that does not answer in time that nothing is in it."""
+    async with RabbitBus(rabbitmq_url, name="test") as bus:
+        await bus.declare(Binding("a.users", (REGISTERED,)))
+        connection = await aio_pika.connect(rabbitmq_url)
+        async with connection:
+            queue = await (await connection.channel()).get_queue("a.users.parked")
+
+            async def counted(*, told: int) -> int:
+                queue.declaration_result.message_count = told
+                return await ready_in(queue)
+
+            assert await counted(told=0) == 0
+            for number in range(3):
+                await bus.put("a.users.parked", str(number).encode(), {})
+            assert await counted(told=0) == 3
+            assert await counted(told=7) == 7
+        parked = RabbitParked(bus, rabbitmq_url, ["a.users"])
+        assert sorted(message.body for message in await parked.list("a.users")) == ["0", "1", "2"]
 
 
 async def test_every_running_instance_gets_a_broadcast_and_nothing_is_kept(transport: Transport) -> None:

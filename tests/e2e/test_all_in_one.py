@@ -87,7 +87,7 @@ async def entitlement(run: Run, token: str) -> str:
 
 
 async def until_plan(run: Run, token: str, plan: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await entitlement(run, token) != plan:
             await asyncio.sleep(0.05)
 

@@ -178,7 +178,7 @@ async def test_a_publish_without_a_broker_fails_in_bounded_time_and_all_is_back_
         consumption = await bus.consume(binding, deliver)
         broadcast = await bus.consume(Binding("ledger.all", binding.types, broadcast=True), deliver)
         await proxy.refuse()
-        async with asyncio.timeout(PUBLISH_SECONDS + 2):
+        async with asyncio.timeout(3 * PUBLISH_SECONDS):
             with pytest.raises((OSError, RuntimeError, TimeoutError, aio_pika.exceptions.AMQPError)):
                 await bus.publish(fresh())
         await holds(lambda: not consumption.attached() and not broadcast.attached())
@@ -201,7 +201,7 @@ async def test_closing_a_bus_whose_broker_is_silent_takes_bounded_time(rabbitmq_
     await bus.start()
     consumption = await bus.consume(Binding(QUEUE, (UserChanged.type,)), recorderless)
     proxy.stall()
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(60):
         await consumption.stop()
         await bus.close()
     proxy.flow()

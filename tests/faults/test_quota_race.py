@@ -14,7 +14,7 @@ import pytest
 from common.internal_tokens import InternalTokenIssuer, public_keys_document
 from common.signatures import private_key_from_pem
 from embedded.kept_files import new_p256_key, private_pem
-from tests.support.callers import Answer, Api, answered
+from tests.support.callers import Answer, Api, all_at_once
 from tests.support.media import Media, draft, media, settings
 from tests.support.worker_processes import WorkerProcesses, environment_of
 
@@ -40,10 +40,10 @@ async def processes(folder: Path, database_url: str, **more: Any) -> AsyncIterat
         yield here, [Api(session, token) for session in sessions]
 
 
-async def all_at_once(callers: list[Api], asked: Sequence[tuple[str, Any]]) -> list[Answer]:
+async def post_all(callers: list[Api], asked: Sequence[tuple[str, Any]]) -> list[Answer]:
     """What the processes, in turn, answer to each path and body."""
     posts = [partial(callers[place % PROCESSES].post, *one) for place, one in enumerate(asked)]
-    return await asyncio.gather(*(answered(post) for post in posts))
+    return await all_at_once(*posts)
 
 
 def outcomes(answers: list[Answer]) -> Counter[tuple[int, str]]:
@@ -54,10 +54,10 @@ def outcomes(answers: list[Answer]) -> Counter[tuple[int, str]]:
 async def test_of_two_hundred_starts_over_three_processes_two_succeed(tmp_path: Path, database_url: str) -> None:
     async with processes(tmp_path, database_url) as (here, callers):
         sessions = [await here.session() for _ in range(REQUESTS)]
-        answers = await all_at_once(callers, [(f"/sessions/{one}/start", None) for one in sessions])
+        answers = await post_all(callers, [(f"/sessions/{one}/start", None) for one in sessions])
         assert outcomes(answers) == {(200, ""): 2, (403, "FREE_LIMIT_REACHED"): REQUESTS - 2}
         started = [answer.json["bundle"]["sessionId"] for answer in answers if answer.status == 200]
-        repeats = await all_at_once(callers, [(f"/sessions/{one}/start", None) for one in started * 15])
+        repeats = await post_all(callers, [(f"/sessions/{one}/start", None) for one in started * 15])
         assert outcomes(repeats) == {(200, ""): 30}
         assert await here.rows("SELECT starts, creations FROM media.daily_use") == [{"starts": 2, "creations": 0}]
         assert len(await here.rows("SELECT 1 FROM media.session_start")) == 2
@@ -67,10 +67,10 @@ async def test_of_two_hundred_starts_over_three_processes_two_succeed(tmp_path: 
 async def test_of_two_hundred_creations_over_three_processes_two_succeed(tmp_path: Path, database_url: str) -> None:
     async with processes(tmp_path, database_url, media_free_tier="create") as (here, callers):
         bodies = [draft() for _ in range(REQUESTS)]
-        answers = await all_at_once(callers, [("/sessions", body) for body in bodies])
+        answers = await post_all(callers, [("/sessions", body) for body in bodies])
         assert outcomes(answers) == {(201, ""): 2, (403, "FREE_LIMIT_REACHED"): REQUESTS - 2}
         [kept, _] = [place for place, answer in enumerate(answers) if answer.status == 201]
-        again = await all_at_once(callers, [("/sessions", bodies[kept])] * 30)
+        again = await post_all(callers, [("/sessions", bodies[kept])] * 30)
         assert {(answer.status, answer.json["id"]) for answer in again} == {(201, answers[kept].json["id"])}
         assert await here.rows("SELECT starts, creations FROM media.daily_use") == [{"starts": 0, "creations": 2}]
         for table in ("session", "job"):

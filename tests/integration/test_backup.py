@@ -124,6 +124,8 @@ async def test_a_backup_is_of_one_instant_whatever_is_written_meanwhile(
 
     await tool.execute(source, *(f"CREATE TABLE {schema}.written (n int)" for schema in ("identity", "media")))
     writing = asyncio.create_task(write())
+    while not number:
+        await asyncio.sleep(0)
     folder = await tool.create(source, tmp_path)
     ended.set()
     await writing

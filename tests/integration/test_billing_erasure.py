@@ -15,6 +15,7 @@ from billing.work import ask_to_read
 from common.db.tombstones import UserErased
 from tests.support.billing import ANONYMOUS, Billing, billing, event_body, eventful
 from tests.support.erasure import routes, tables_about_users, tables_naming, unguarded
+from tests.support.locks import waiting_for_a_lock
 
 OTHER_ANONYMOUS = "$RCAnonymousID:" + "b" * 32
 KEPT = ("erased_user", "outbox")
@@ -175,7 +176,7 @@ async def test_a_webhook_under_way_is_waited_for_and_one_that_comes_now_waits(wo
     async with database.transaction() as uow:
         assert await commands.take_notice(uow, notice, event_body(app_user_id="user_1"))
         deleting = asyncio.create_task(world.erase())
-        await waiting_for_a_lock(world)
+        await waiting_for_a_lock(world.database_url)
     await deleting
     assert await left(world) == {"subscriber_removal"}
 
@@ -187,15 +188,9 @@ async def test_a_webhook_under_way_is_waited_for_and_one_that_comes_now_waits(wo
                 await commands.take_notice(other, later, event_body(id="E2", app_user_id="user_1"))
 
         hearing = asyncio.create_task(hear())
-        await waiting_for_a_lock(world)
+        await waiting_for_a_lock(world.database_url)
     await hearing
     assert await left(world) == {"subscriber_removal"}
-
-
-async def waiting_for_a_lock(world: Billing) -> None:
-    async with asyncio.timeout(20):
-        while not await world.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-            await asyncio.sleep(0.02)
 
 
 async def test_whatever_happens_at_once_nothing_is_left(world: Billing) -> None:

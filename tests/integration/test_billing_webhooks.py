@@ -1,8 +1,8 @@
 """RevenueCat's webhooks at the door: proven, stored with their work in one transaction, answered exactly 200."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from tests.support.billing import (
     event_body,
     settings,
 )
-from tests.support.callers import FixedCallers
+from tests.support.callers import FixedCallers, all_at_once
 from tests.support.servers import both_ways
 
 
@@ -57,7 +57,7 @@ async def test_the_people_a_body_names_are_read(world: Billing) -> None:
 @both_ways
 async def test_the_same_event_many_times_at_once_is_stored_once(world: Billing) -> None:
     body = event_body(app_user_id="user_1")
-    answers = await asyncio.gather(*(world.post_webhook(body) for _ in range(20)))
+    answers = await all_at_once(*[partial(world.post_webhook, body)] * 20)
     assert {answer.status for answer in answers} == {200}
     assert sum(not answer.json["duplicate"] for answer in answers) == 1
     assert [await world.count(table) for table in ("webhook_event", "mention", "refresh")] == [1, 1, 1]

@@ -51,6 +51,7 @@ async def test_a_session_is_asked_whether_it_lives_only_after_a_long_rest(
         raise OSError("silence")
 
     monkeypatch.setattr(AsyncAdapt_asyncpg_connection, "ping", no_answer)
+    monkeypatch.setattr(engine, "TRUSTED_SECONDS", 3600)
     first = await session_id(database)
     assert await session_id(database) == first
     monkeypatch.setattr(engine, "TRUSTED_SECONDS", -1)

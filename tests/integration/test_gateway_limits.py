@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from gateway import rate_limits
 from gateway.allowances import BROWSING, CHANGING, GENERATING, GUESSING, NOTIFYING
 from tests.support.running_gateway import RunningGateway, envelope, running_gateway
 from tests.support.valkey import PrivateValkey
@@ -151,6 +152,13 @@ async def test_an_address_that_is_only_claimed_opens_no_new_window() -> None:
     assert [line["event"] for line in logged].count("forwarded_address_not_believed") == 1
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage that a busy machine keeps waiting is not one that is away."""
+    monkeypatch.setattr(rate_limits, "_STORAGE_SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_two_gateways_count_together(valkey: PrivateValkey) -> None:
     async with AsyncExitStack() as stack:
         gateways = [
@@ -168,6 +176,7 @@ async def test_two_gateways_count_together(valkey: PrivateValkey) -> None:
         assert headers["RateLimit"].startswith('"generating";r=0;t=')
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("fault", ["killed", "stalled"])
 async def test_without_its_storage_everybody_passes_and_a_metric_tells(valkey: PrivateValkey, fault: str) -> None:
     async with running_gateway(rate_limit_storage_url=valkey.url) as gateway:
@@ -185,6 +194,7 @@ async def test_without_its_storage_everybody_passes_and_a_metric_tells(valkey: P
         assert [line["event"] for line in logged].count("rate_limits_not_counted") == 1
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("fault", ["killed", "stalled"])
 async def test_when_the_storage_is_back_it_counts_again(valkey: PrivateValkey, fault: str) -> None:
     if fault == "killed":

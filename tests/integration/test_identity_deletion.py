@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from common.auth import Caller
 from common.contracts import billing, media
 from common.errors import PermanentError
 from identity.jobs import measure
-from tests.support.callers import NOBODY
+from tests.support.callers import NOBODY, all_at_once
 from tests.support.identity import Identity, identity_and_clerk
 from tests.support.other_services import OtherService
 
@@ -148,7 +149,7 @@ async def test_open_deletions_and_their_age_are_measured(world: Identity) -> Non
 
 async def test_asking_again_is_the_same_deletion(world: Identity) -> None:
     await settle_in(world)
-    answers = await asyncio.gather(*(world.api.delete("/me") for _ in range(8)))
+    answers = await all_at_once(*[partial(world.api.delete, "/me")] * 8)
     assert {answer.status for answer in answers} == {202}
     assert len({answer.json["deletionId"] for answer in answers}) == 1
     assert [event["type"] for event in await world.emitted()].count("user_deleted") == 1

@@ -1,13 +1,12 @@
 """How a user likes to listen, over HTTP and real PostgreSQL."""
 
-import asyncio
 import json
 from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.support.callers import answered
+from tests.support.callers import all_at_once
 from tests.support.identity import identity
 from tests.support.schemas import rows
 
@@ -51,7 +50,7 @@ async def test_what_is_stored_comes_back_for_its_user_alone(database_url: str) -
 
 async def test_first_preferences_sent_at_once_leave_one(database_url: str) -> None:
     async with identity(database_url) as api:
-        answers = await asyncio.gather(*(answered(partial(api.put, "/me/preferences", CHOSEN)) for _ in range(8)))
+        answers = await all_at_once(*[partial(api.put, "/me/preferences", CHOSEN)] * 8)
     assert {answer.status for answer in answers} == {200}
     assert await rows(database_url, "SELECT count(*) AS kept FROM identity.preferences") == [{"kept": 1}]
 

@@ -1,13 +1,13 @@
 """Who is signed in, over HTTP and real PostgreSQL."""
 
-import asyncio
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
-from tests.support.callers import ISSUER, NOBODY
+from tests.support.callers import ISSUER, NOBODY, all_at_once
 from tests.support.hand_clock import HandClock
 from tests.support.identity import identity
 from tests.support.schemas import rows
@@ -46,7 +46,7 @@ async def test_a_known_email_is_shown(database_url: str) -> None:
 
 async def test_twenty_first_requests_at_once_register_one_user(database_url: str) -> None:
     async with identity(database_url) as api:
-        answers = await asyncio.gather(*(api.get("/me") for _ in range(20)))
+        answers = await all_at_once(*[partial(api.get, "/me")] * 20)
     assert {answer.status for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
     assert len(await emitted(database_url)) == 1

@@ -1,9 +1,10 @@
 """What a user values and struggles with, over HTTP and real PostgreSQL."""
 
-import asyncio
 import re
+from functools import partial
 from typing import Any
 
+from tests.support.callers import all_at_once
 from tests.support.identity import identity
 from tests.support.schemas import rows
 from tests.support.servers import both_ways
@@ -105,7 +106,7 @@ async def test_sets_sent_at_once_never_mix(way: dict[str, Any]) -> None:
     async with identity(**way) as api:
         await api.get("/me")
         sets = [choice(*(f"{letter}{number}" for number in range(5))) for letter in "abcdefgh"]
-        answers = await asyncio.gather(*(api.post("/me/values", one) for one in sets))
+        answers = await all_at_once(*(partial(api.post, "/me/values", one) for one in sets))
         kept = shown(await api.get("/me/values"))
     assert {answer.status for answer in answers} == {200}
     assert len(kept) == 5

@@ -1,9 +1,9 @@
 """Clerk's webhooks at the door: proven, taken once, in whatever order they come."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from embedded.clerk_users import webhook_body
 from embedded.webhook_signatures import svix_headers
 from identity.retention import KEPT
-from tests.support.callers import ISSUER
+from tests.support.callers import ISSUER, all_at_once
 from tests.support.identity import WEBHOOK_SECRET, Identity, identity, identity_and_clerk
 
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -149,7 +149,7 @@ async def test_metadata_is_neither_kept_nor_logged(world: Identity, capfd: pytes
 async def test_the_same_message_many_times_at_once_is_taken_once(world: Identity) -> None:
     body = webhook_body("user.created", described(), world.clerk.instance_id, world.clock()).encode()
     signed = svix_headers("msg_once", body, int(world.clock().timestamp()), WEBHOOK_SECRET)
-    answers = await asyncio.gather(*(world.post_webhook(body, signed) for _ in range(20)))
+    answers = await all_at_once(*[partial(world.post_webhook, body, signed)] * 20)
     assert {answer.status for answer in answers} == {200}
     assert sum(not answer.json["duplicate"] for answer in answers) == 1
     assert len(await world.emitted()) == 1

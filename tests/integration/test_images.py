@@ -21,7 +21,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from embedded.processes import free_ports
+from tests.support.deployment import spaced_ports
 from tests.support.docker_files import REPOSITORY, stages
 
 SERVICES = ("gateway", "identity", "billing", "media")
@@ -192,7 +192,7 @@ def test_one_base_is_given_to_every_stage() -> None:
 
 def test_an_image_serves_from_a_file_system_that_is_read_only_and_its_check_sees_it(image: Image) -> None:
     """Its files are looked at afterwards too: where the system forbids the mount, that is all that is done."""
-    (port,) = free_ports(1)
+    (port,) = spaced_ports(1)
     asked = f"{port + 100}/health/ready" if image.service == "gateway" else f"{port}/health/live"  # no database here
     check, url = json.loads(health_check()), f"http://127.0.0.1:{asked}"
     before = contents(image)

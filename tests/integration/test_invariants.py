@@ -18,6 +18,7 @@ from common.invariants import EVERY_SECONDS, LAST_RUN, Invariant, Invariants
 from common.service import Service
 from embedded.object_store import PrivateObjectStore
 from tests.support.billing import Billing, billing
+from tests.support.hand_clock import HandClock
 from tests.support.identity import identity_and_clerk
 from tests.support.media import Media, media, settings
 from tests.support.schemas import rows
@@ -120,14 +121,15 @@ async def test_what_was_read_of_a_subscriber_is_found_by_its_key(database_url: s
 async def listeners(database_url: str, store: PrivateObjectStore, bucket: str) -> AsyncIterator[Media]:
     """user_1 has a session with a file in the store, and has used their free start of today."""
     chosen = settings(database_url, store, aws_s3_bucket_name=bucket)
-    async with media(chosen) as [world]:
+    async with media(chosen, clock=HandClock(utc_now())) as [world]:
         key = "audio/session/one/two.m4a"
         audio = b"x" * 170_000
         await world.service.app.state.storage.put(key, audio, content_type="audio/mp4", cache_control="no-store")
         session_id = await world.session("user_1")
         await break_by(database_url, "UPDATE media.session_audio SET sha256 = $1", sha256(audio).hexdigest())
         await break_by(database_url, JOB, session_id)
-        await break_by(database_url, "INSERT INTO media.daily_use VALUES ('user_1', $1, 1, 0)", utc_now().date())
+        today = world.service.database.clock().date()
+        await break_by(database_url, "INSERT INTO media.daily_use VALUES ('user_1', $1, 1, 0)", today)
         await break_by(database_url, "UPDATE media.outbox SET published_at = now()")
         yield world
 

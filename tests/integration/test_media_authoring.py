@@ -77,8 +77,8 @@ async def test_words_of_a_crisis_are_answered_with_help(app: Media, provider: La
 async def test_no_transaction_is_open_while_the_provider_is_slow(app: Media, provider: LanguageModelStandIn) -> None:
     """More people wait for a slow provider than there are database sessions, and others are still served."""
     provider.faults.fail_next("slow", -1, where="moderations")
-    waiting = [asyncio.create_task(app.api.post("/affirmations/generate", WISH)) for _ in range(8)]
-    while provider.faults.calls["/v1/moderations"] < 8:
+    waiting = [asyncio.create_task(app.api.post("/affirmations/generate", WISH)) for _ in range(12)]
+    while provider.faults.calls["/v1/moderations"] < 12:
         await asyncio.sleep(0)
     assert (await app.api.get("/me/entitlement")).status == 200
     provider.faults.clear()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from media.object_keys import session_prefix
 from media.queries import grant_keys
 from media.removals import Removals
 from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
+from tests.support.callers import all_at_once
 from tests.support.hand_clock import HandClock
 from tests.support.media import Media, draft, media, settings
 from tests.support.render_works import Shelf, Works, begun
@@ -104,10 +106,10 @@ async def test_deleting_a_session_cancels_its_render(works: Works) -> None:
 async def test_deletions_completions_and_requests_at_once_leave_nothing_behind(works: Works) -> None:
     session, job = await works.ordered()
     path = f"/sessions/{session}"
-    deletions = [works.media.api.delete(path) for _ in range(5)]
-    requests = [works.media.api.post(f"{path}/ensure-audio") for _ in range(5)]
+    deletions = [partial(works.media.api.delete, path)] * 5
+    requests = [partial(works.media.api.post, f"{path}/ensure-audio")] * 5
     deleted, asked, _ = await asyncio.gather(
-        asyncio.gather(*deletions), asyncio.gather(*requests), works.work_once(works.worker())
+        all_at_once(*deletions), all_at_once(*requests), works.work_once(works.worker())
     )
     assert sorted(answer.status for answer in deleted) == [200, 404, 404, 404, 404]
     assert {answer.status for answer in asked} <= {200, 404}

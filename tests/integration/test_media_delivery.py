@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ async def test_what_opens_one_bed_opens_its_neighbours_and_nothing_else(
     for bed in (BED, OTHER_BED):
         await storage.put(bed, CONTENT, content_type="audio/mp4", cache_control=REVALIDATED)
     async with edge_of(object_store, bucket, {"K1": key}) as edge:
-        urls = CloudFrontUrls(edge.url, "K1", private_pem(key), ttl_seconds=DAY, clock=utc_now)
+        urls = CloudFrontUrls(edge.url, "K1", private_pem(key), ttl_seconds=DAY, clock=HandClock(utc_now()))
         first, second = await urls.url(BED), await urls.url(OTHER_BED)
         address, query = first.split("?")
         assert second.split("?")[1] == query
@@ -151,7 +152,7 @@ async def test_what_opens_one_bed_opens_its_neighbours_and_nothing_else(
 async def test_an_expired_url_is_refused(
     storage: S3Storage, object_store: PrivateObjectStore, bucket: str, stored: str
 ) -> None:
-    key, clock = new_rsa_key(), HandClock(utc_now().replace(year=2025))
+    key, clock = new_rsa_key(), HandClock(utc_now() - timedelta(days=365))
     async with edge_of(object_store, bucket, {"K1": key}) as edge:
         url = await CloudFrontUrls(edge.url, "K1", private_pem(key), ttl_seconds=DAY, clock=clock).url(stored)
         assert (await ask(url)).status == 403
@@ -240,7 +241,7 @@ async def delivering(
             cloudfront_key_pair_id="K1",
             cloudfront_private_key=private_pem(key),
         )
-        async with media(configured) as [running]:
+        async with media(configured, clock=HandClock(utc_now())) as [running]:
             yield running
 
 

@@ -20,7 +20,8 @@ from media.seeding import put_in_place
 from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
 from tests.support.erasure import routes, tables_about_users, tables_naming, unguarded
 from tests.support.hand_clock import HandClock
-from tests.support.media import LINES, Media, draft, media, settings
+from tests.support.locks import waiting_for_a_lock
+from tests.support.media import LINES, draft, media, settings
 from tests.support.render_works import Shelf, Works, begun
 from tests.support.tone_speech import ToneSpeech
 
@@ -133,7 +134,7 @@ async def test_of_two_that_give_up_a_line_at_once_the_second_has_it_alone(works:
     async with database.transaction() as uow:
         assert await erasure.lines_of_its_own(uow, first) == []
         asking = asyncio.create_task(second_ones_own())
-        await waiting_for_a_lock(works.media)
+        await waiting_for_a_lock(works.media.database_url)
     assert [line_object(key) for key in await asking] == [key_of(THEIRS)]
 
 
@@ -243,19 +244,13 @@ async def test_a_request_under_way_is_waited_for_and_one_that_comes_now_waits(wo
     async with database.transaction() as uow:
         await tombstones.refuse(uow, "user_1")
         deleting = asyncio.create_task(works.media.erase("user_1"))
-        await waiting_for_a_lock(works.media)
+        await waiting_for_a_lock(works.media.database_url)
     await deleting
     async with database.transaction() as uow:
         await erasure.erase_user(uow, "user_2", "deletion-2")
         asking = asyncio.create_task(works.media.api.signed_in_as("user_2").post("/sessions", draft()))
-        await waiting_for_a_lock(works.media)
+        await waiting_for_a_lock(works.media.database_url)
     assert (await asking).status == 401
-
-
-async def waiting_for_a_lock(service: Media) -> None:
-    async with asyncio.timeout(20):
-        while not await service.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.02)
 
 
 async def test_whatever_happens_at_once_nothing_is_left(works: Works) -> None:

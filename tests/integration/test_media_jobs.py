@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from media.models import MAXIMUM_ATTEMPTS
 from media.samples import RATE
 from media.seeding import put_in_place
 from media.storage import ObjectStorage, StorageUnavailable
+from tests.support.callers import all_at_once
 from tests.support.event_ledger import until
 from tests.support.fault_proxy import FaultProxy
 from tests.support.hand_clock import HandClock
@@ -296,7 +298,7 @@ async def test_a_failed_job_is_answered_until_its_cool_down_is_over(works: Works
     assert (await works.media.api.post(ask)).json["jobId"] == job
     assert (await works.job(job))["retryAfterSeconds"] == 1
     works.clock.forward(seconds=1)
-    answers = await asyncio.gather(*(works.media.api.post(ask) for _ in range(20)))
+    answers = await all_at_once(*[partial(works.media.api.post, ask)] * 20)
     [fresh] = {answer.json["jobId"] for answer in answers}
     assert fresh != job
     await works.work_once(works.worker())
@@ -307,7 +309,7 @@ async def test_a_failed_job_is_answered_until_its_cool_down_is_over(works: Works
 async def test_however_many_ask_at_once_one_job_is_open(works: Works) -> None:
     shared = await works.media.session(audio=False)
     callers = [works.media.api.signed_in_as(f"user_{number}") for number in range(20)]
-    answers = await asyncio.gather(*(caller.post(f"/sessions/{shared}/ensure-audio") for caller in callers))
+    answers = await all_at_once(*(partial(caller.post, f"/sessions/{shared}/ensure-audio") for caller in callers))
     assert {answer.status for answer in answers} == {200}
     [job] = {answer.json["jobId"] for answer in answers}
     assert await works.media.rows("SELECT id, user_id FROM media.job") == [{"id": job, "user_id": None}]
@@ -317,8 +319,8 @@ async def test_however_many_ask_at_once_one_job_is_open(works: Works) -> None:
 async def test_asking_while_the_job_completes_never_opens_another(works: Works) -> None:
     session, job = await works.ordered()
     ask = f"/sessions/{session}/ensure-audio"
-    asking = [works.media.api.post(ask) for _ in range(12)]
-    answers, *_ = await asyncio.gather(asyncio.gather(*asking), works.work_once(works.worker()))
+    asking = [partial(works.media.api.post, ask)] * 12
+    answers, *_ = await asyncio.gather(all_at_once(*asking), works.work_once(works.worker()))
     assert {json.dumps(answer.json, sort_keys=True) for answer in answers} <= {
         json.dumps({"jobId": job, "status": "pending"}, sort_keys=True),
         json.dumps({"status": "ready"}),

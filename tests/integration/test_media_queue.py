@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from common.clock import utc_now
 from media.claims import TAKE
 from tests.support.hand_clock import HandClock
 from tests.support.media import draft, media, settings
@@ -85,7 +86,7 @@ async def test_in_a_queue_of_a_hundred_thousand_a_claim_reads_a_few_rows(works: 
     await works.media.rows("ANALYZE media.job")
     async with works.media.service.database.transaction() as uow:
         explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {TAKE.text}")
-        values = {"token": "mine", "now": uow.now + timedelta(days=365), "until": uow.now}
+        values = {"token": "mine", "now": utc_now() + timedelta(days=365), "until": uow.now}
         [plan] = (await uow.session.execute(explain, values)).scalar_one()
     steps = list(nodes(plan["Plan"]))
     assert "ix_job_turn" in [step.get("Index Name") for step in steps]

@@ -1,6 +1,5 @@
 """The free tier holds whatever clients try: at once, again, over midnight, over processes."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.support.callers import Answer, answered
+from tests.support.callers import Answer, all_at_once
 from tests.support.hand_clock import HandClock
 from tests.support.media import PUBLIC_URL, Media, draft, media, settings
 from tests.support.servers import both_ways
@@ -55,8 +54,8 @@ async def remaining(service: Media, user: str = "user_1") -> int:
 @both_ways
 async def test_of_forty_parallel_starts_of_different_sessions_exactly_two_succeed(two: list[Media]) -> None:
     sessions = [await two[0].session() for _ in range(40)]
-    starts = [two[place % 2].api.post(f"/sessions/{session}/start") for place, session in enumerate(sessions)]
-    answers = await asyncio.gather(*starts)
+    starts = [partial(two[place % 2].api.post, f"/sessions/{session}/start") for place, session in enumerate(sessions)]
+    answers = await all_at_once(*starts)
     assert outcomes(answers) == {(200, ""): 2, (403, "FREE_LIMIT_REACHED"): 38}
     assert await two[0].rows("SELECT starts, creations FROM media.daily_use") == [{"starts": 2, "creations": 0}]
     assert len(await two[0].rows("SELECT 1 FROM media.session_start")) == 2
@@ -65,8 +64,8 @@ async def test_of_forty_parallel_starts_of_different_sessions_exactly_two_succee
 
 async def test_a_session_started_today_starts_again_freely_however_often_at_once(two: list[Media]) -> None:
     first, second, third = [await two[0].session() for _ in range(3)]
-    repeats = [two[place % 2].api.post(f"/sessions/{first}/start") for place in range(20)]
-    assert outcomes(await asyncio.gather(*repeats)) == {(200, ""): 20}
+    repeats = [partial(two[place % 2].api.post, f"/sessions/{first}/start") for place in range(20)]
+    assert outcomes(await all_at_once(*repeats)) == {(200, ""): 20}
     assert await remaining(two[0]) == 1
     assert (await two[0].api.post(f"/sessions/{second}/start")).status == 200
     refused = await two[0].api.post(f"/sessions/{third}/start")
@@ -133,8 +132,8 @@ async def test_own_sessions_stay_playable_and_uncounted_when_pro_is_over(one: Me
 
 
 async def test_where_free_users_create_two_sessions_a_day_are_theirs(creating: Media, clock: HandClock) -> None:
-    answers = await asyncio.gather(*(creating.api.post("/sessions", draft()) for _ in range(20)))
-    assert outcomes(list(answers)) == {(201, ""): 2, (403, "FREE_LIMIT_REACHED"): 18}
+    answers = await all_at_once(*(partial(creating.api.post, "/sessions", draft()) for _ in range(20)))
+    assert outcomes(answers) == {(201, ""): 2, (403, "FREE_LIMIT_REACHED"): 18}
     assert len(await creating.rows("SELECT 1 FROM media.session")) == 2
     assert len(await creating.rows("SELECT 1 FROM media.job")) == 2
     entitlement = (await creating.api.get("/me/entitlement")).json
@@ -176,9 +175,8 @@ async def play_url(service: Media, session: str) -> str:
 async def test_playing_counts_once_whatever_a_player_asks_first(two: list[Media]) -> None:
     url = await play_url(two[0], await two[0].session())
     asked = [("HEAD", None), ("GET", {"Range": "bytes=0-1"}), ("GET", {"Range": "bytes=2-"}), ("GET", None)]
-    answers = await asyncio.gather(
-        *(two[place % 2].play(url, method, headers) for place, (method, headers) in enumerate(asked * 3))
-    )
+    plays = (partial(two[place % 2].play, url, method, headers) for place, (method, headers) in enumerate(asked * 3))
+    answers = await all_at_once(*plays)
     assert {answer.status for answer in answers} == {302}
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
     assert all("/play/" not in answer.headers["Location"] for answer in answers)
@@ -197,7 +195,7 @@ async def test_asking_for_a_session_is_no_start_and_leaves_no_row(one: Media) ->
 
 async def test_parallel_plays_pass_no_more_than_starts_do(two: list[Media]) -> None:
     urls = [await play_url(two[0], await two[0].session()) for _ in range(20)]
-    answers = await asyncio.gather(*(answered(partial(two[place % 2].play, url)) for place, url in enumerate(urls)))
+    answers = await all_at_once(*(partial(two[place % 2].play, url) for place, url in enumerate(urls)))
     assert Counter(answer.status for answer in answers) == {302: 2, 403: 18}
     refused = next(answer for answer in answers if answer.status == 403)
     assert refused.json["code"] == "FREE_LIMIT_REACHED"

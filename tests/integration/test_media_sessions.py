@@ -1,15 +1,15 @@
 """Sessions on the wire: exactly what the shipped app sends and reads, made once, seen by whom they belong to."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.support.callers import Api
+from tests.support.callers import Api, all_at_once
 from tests.support.hand_clock import HandClock
 from tests.support.media import LINES, Media, draft, media, settings
 
@@ -172,7 +172,7 @@ async def test_ready_audio_needs_no_job(pro: Media) -> None:
 
 async def test_twenty_parallel_requests_with_one_draft_id_make_one_session(pro: Media) -> None:
     body = draft()
-    answers = await asyncio.gather(*(pro.api.post("/sessions", body) for _ in range(20)))
+    answers = await all_at_once(*[partial(pro.api.post, "/sessions", body)] * 20)
     assert {answer.status for answer in answers} == {201}
     [session] = {answer.json["id"] for answer in answers}
     assert len({answer.json["_audioJobId"] for answer in answers}) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.web.client import HttpClient, Patience
+from common.web.client import HttpClient
 from embedded.speech import SpeechStandIn
 from media.jobs import Renderer
 from media.line_audio import line_key
@@ -37,7 +37,7 @@ async def provider() -> AsyncIterator[SpeechStandIn]:
 
 @pytest.fixture
 async def openai(provider: SpeechStandIn) -> AsyncIterator[OpenAISpeech]:
-    http = HttpClient("openai", patience=Patience(1.0, 0.5, 2.0), retries=1, sleep=lambda _: asyncio.sleep(0))
+    http = HttpClient("openai", retries=1, sleep=lambda _: asyncio.sleep(0))
     async with OpenAISpeech(f"{provider.url}/v1", provider.api_key, "tts-1", http) as engine:
         yield engine
 

@@ -14,6 +14,7 @@ from media.models import Job
 from media.render_metrics import measure
 from tests.support.billing import billing
 from tests.support.event_ledger import ledger, relay_of, running, until
+from tests.support.hand_clock import HandClock
 from tests.support.media import Media, draft, media, settings
 
 
@@ -115,7 +116,7 @@ async def test_a_plan_that_is_not_as_billing_has_it_is_put_right_and_counted(dat
 
 async def test_what_the_plan_refuses_and_what_waits_is_shown(database_url: str) -> None:
     own, daily = (Growth("media_quota_refusals_total", reason=reason) for reason in ("own_sessions", "daily_limit"))
-    async with media(settings(database_url, media_free_daily_sessions=1)) as [world]:
+    async with media(settings(database_url, media_free_daily_sessions=1), clock=HandClock()) as [world]:
         first, second = await world.session(), await world.session()
         assert (await world.api.post(f"/sessions/{first}/start", {})).status == 200
         assert (await world.api.post(f"/sessions/{second}/start", {})).status == 403

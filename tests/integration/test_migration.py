@@ -19,7 +19,7 @@ from common.progress import Progress, Told
 from embedded.clerk import ClerkStandIn
 from identity.models import CLERK_UNNAMED
 from media.lines import hash_of_lines
-from migration import commands
+from migration import commands, moving
 from migration.accounts import UNOWNED
 from migration.commands import Options
 from migration.findings import judge
@@ -27,6 +27,7 @@ from migration.lines import archive_query, by_key, joined, line_writer
 from migration.source import opened
 from tests.support import legacy_files
 from tests.support.erasure import tables_naming
+from tests.support.hand_clock import START, HandClock
 from tests.support.hostile_file import fill_hostile
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
 from tests.support.legacy_schema import GENERATIONS
@@ -159,10 +160,13 @@ async def test_who_can_have_paid_is_read_at_the_provider_the_known_customers_fir
     assert await target.value("SELECT count(*) FROM billing.customer") == 0
 
 
-async def test_todays_sessions_use_up_todays_free_tier_once(target: Target, file: Path) -> None:
+async def test_todays_sessions_use_up_todays_free_tier_once(
+    target: Target, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "utc_now", HandClock())
     make(file)
     insert(file, "User", id="user_one")
-    now = round(datetime.now(UTC).timestamp() * 1000)
+    now = round(START.timestamp() * 1000)
     for age in (0, 0, 48):
         insert(file, "Session", ownerUserId="user_one", createdAt=now - age * 3_600_000)
 

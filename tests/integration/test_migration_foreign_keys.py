@@ -11,6 +11,7 @@ import pytest
 from migration.foreign_keys import checked_together
 from migration.service_tables import SESSION_LINE
 from tests.support.legacy_files import fill
+from tests.support.locks import waiting_for_a_lock
 from tests.support.migration import Target, prepare
 
 KEYS = """
@@ -104,9 +105,7 @@ async def test_nobody_gets_at_the_table_while_it_is_without_its_key(
 ) -> None:
     async with media.transaction(), checked_together(media, SESSION_LINE, 1):
         other = asyncio.create_task(target.execute(ORPHAN))
-        waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"
-        while not await target.value(waiting) and not other.done():
-            await asyncio.sleep(0)
+        await waiting_for_a_lock(target.admin_url)
         assert not other.done()
 
     with pytest.raises(asyncpg.ForeignKeyViolationError):

@@ -47,6 +47,11 @@ async def answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     return answer
 
 
+async def all_at_once(*asks: Callable[[], Awaitable[Answer]]) -> list[Answer]:
+    """What a crowd is answered in the end."""
+    return await asyncio.gather(*map(answered, asks))
+
+
 class Api:
     """Calls one app over HTTP. ``caller`` None sends no Authorization header."""
 

@@ -36,7 +36,7 @@ def settings(database_url: str, **more: Any) -> IdentitySettings:
     """Clerk, billing and media are nowhere to be reached unless ``more`` says where they are."""
     fixed: dict[str, Any] = {
         **way_to(database_url),
-        "database_pool_size": 4,
+        "database_pool_size": 10,
         "gateway_jwks_url": f"{NOWHERE}/.well-known/jwks.json",
         "clerk_api_url": NOWHERE,
         "billing_url": NOWHERE,

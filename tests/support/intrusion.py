@@ -43,10 +43,11 @@ class Attempt:
     """Whoever knows the id may; the id of something else is no such id, for its owner too."""
     last: bool = False
     """Nothing can be tried after it."""
+    query: str = ""
 
 
-def _own(body: Any = None, *, last: bool = False) -> Attempt:
-    return Attempt(body=body, last=last)
+def _own(body: Any = None, *, last: bool = False, query: str = "") -> Attempt:
+    return Attempt(body=body, last=last, query=query)
 
 
 def _foreign(about: str, body: Any = None, *, capability: bool = False) -> Attempt:
@@ -69,7 +70,7 @@ ATTEMPTS: Mapping[str, Attempt] = {
     "POST /me/subscription/sync": _own({}),
     "GET /me/subscription/history": _own(),
     "GET /me/entitlement": _own(),
-    "GET /me/curation": _own(),
+    "GET /me/curation": _own(query="?hour=9"),
     "GET /me/curation/preferences": _own(),
     "POST /me/curation/preferences": _own({"primaryGoal": "Calm"}),
     "POST /affirmations/generate": _own({"goal": "sleep well", "count": 4}),
@@ -162,7 +163,7 @@ async def attempt(intruder: Person, owner: Person, operation: str) -> Answer:
     """The operation as the intruder, on what is the owner's where it takes an id."""
     planned = ATTEMPTS[operation]
     foreign = owner.things[planned.about] if planned.about else secrets.token_hex(8)
-    return await intruder.call(operation, planned.body, path={"id": foreign, "grant": foreign})
+    return await intruder.call(operation + planned.query, planned.body, path={"id": foreign, "grant": foreign})
 
 
 def ordered(operations: Mapping[str, Any]) -> list[str]:

@@ -39,7 +39,7 @@ def settings(database_url: str, store: PrivateObjectStore | None = None, **more:
     """With ``store``, audio is kept there in ``aws_s3_bucket_name``; without, no store can be reached."""
     fixed: dict[str, Any] = {
         **way_to(database_url),
-        "database_pool_size": 5,
+        "database_pool_size": 10,
         "gateway_jwks_url": f"{NOWHERE}/.well-known/jwks.json",
         "aws_access_key_id": store.access_key if store else "nobody",
         "aws_secret_access_key": store.secret_key if store else "nothing",

@@ -20,6 +20,9 @@ from pathlib import Path
 
 POLL_SECONDS = 0.02
 LOOPBACK = "127.0.0.1"
+PORTS: Sequence[int] = range(12000, 32000)
+"""Those to choose from: below the range the kernel hands out to clients."""
+_given: set[int] = set()
 
 
 class ServerFailed(RuntimeError):
@@ -105,15 +108,18 @@ def spawn(
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different loopback ports nothing listens on, below the range the kernel hands out to clients."""
+    """`count` different loopback ports nothing listens on, and none that this process was given before."""
     ports: list[int] = []
     with ExitStack() as held:
         while len(ports) < count:
-            candidate = random.randrange(12000, 32000)
+            candidate = random.choice(PORTS)
+            if candidate in _given:
+                continue
             probe = held.enter_context(socket.socket())
             with suppress(OSError):
                 probe.bind((LOOPBACK, candidate))
                 ports.append(candidate)
+                _given.add(candidate)
     return ports
 
 

@@ -1,5 +1,6 @@
 """The broker as each service's own user sees it, the queues, who takes from them, and what is parked."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from billing import consumers as billing_queues
 from common.messaging.bus import UNROUTED
-from common.messaging.rabbit import PARKED, quorum
+from common.messaging.rabbit import PARKED, quorum, ready_in
 from entrain.deployment import CLASSES, Deployment, is_inside
 from entrain.findings import Check, Outcome, fail, ok, said, skip, warn
 from identity import consumers as identity_queues
@@ -28,6 +29,7 @@ from media import consumers as media_queues
 LONGEST_SECONDS = 30
 """Who asks usually allows less."""
 UNROUTED_KEPT = 100_000
+LOOKS, PAUSE_SECONDS = 4, 0.5
 LOST = (AMQPError, OSError, RuntimeError, ssl.SSLError)
 QUEUES: dict[str, str] = {
     subscription.queue: service
@@ -85,8 +87,7 @@ async def _queue(queue: str, deployment: Deployment) -> Outcome:
         return skip(NONE)
     try:
         async with connection(url) as opened:
-            found = await (await opened.channel()).declare_queue(queue, passive=True)
-            told = found.declaration_result
+            waiting, consumers = await _told(opened, queue)
             await _as_declared(opened, queue)
     except ChannelNotFoundEntity:
         return fail("there is no such queue", f"run `python -m {service} migrate`; what was published since misses it")
@@ -97,10 +98,22 @@ async def _queue(queue: str, deployment: Deployment) -> Outcome:
         return fail(said(error), f"give the user of {service} its rights on `{service}.*` and the exchange `events`")
     except LOST as error:
         return fail(said(error), f"see broker.{service}")
-    waiting, consumers = told.message_count or 0, told.consumer_count or 0
     if consumers == 0:
         return fail(f"nobody takes from it, {waiting} waiting", f"start `python -m {service} worker`")
     return ok(f"{consumers} consumers, {waiting} waiting, limits as declared")
+
+
+async def _told(opened: AbstractConnection, queue: str) -> tuple[int, int]:
+    """Messages and consumers of a queue. The broker says that there are none where the queue does not answer it within
+    a quarter of a second, so it is asked again before that is believed.
+    """
+    channel = await opened.channel()
+    for look in range(LOOKS):
+        await asyncio.sleep(PAUSE_SECONDS if look else 0)
+        told = (await channel.declare_queue(queue, passive=True)).declaration_result
+        if told.consumer_count:
+            break
+    return told.message_count or 0, told.consumer_count or 0
 
 
 async def _as_declared(opened: AbstractConnection, queue: str) -> None:
@@ -125,10 +138,9 @@ async def _parked(queue: str, deployment: Deployment) -> Outcome:
         return skip(NONE)
     try:
         async with connection(url) as opened:
-            found = await (await opened.channel()).declare_queue(f"{queue}.parked", passive=True)
+            count = await ready_in(await (await opened.channel()).declare_queue(f"{queue}.parked", passive=True))
     except LOST as error:
         return fail(said(error), f"see queue.{queue}")
-    count = found.declaration_result.message_count or 0
     if count:
         advice = f"`python -m entrain parked show --queue {queue}` says why; then `parked replay` or `parked drop`"
         return warn(f"{count} parked", advice)

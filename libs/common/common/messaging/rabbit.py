@@ -11,7 +11,13 @@ from uuid import uuid4
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection, AbstractRobustExchange, AbstractRobustQueue
+from aio_pika.abc import (
+    AbstractQueue,
+    AbstractRobustChannel,
+    AbstractRobustConnection,
+    AbstractRobustExchange,
+    AbstractRobustQueue,
+)
 from pamqp.common import FieldTable
 from yarl import URL
 
@@ -171,7 +177,7 @@ class RabbitBus:
         try:
             async with answered_within(PUBLISH_SECONDS):
                 neighbour = await channel.declare_queue(f"{queue}.parked", durable=True, arguments=PARKED)
-            return neighbour.declaration_result.message_count or 0
+                return await ready_in(neighbour)
         finally:
             await bounded(channel.close())
 
@@ -181,3 +187,18 @@ class RabbitBus:
             channel = await self._connection.channel(on_return_raises=True)
         assert isinstance(channel, AbstractRobustChannel)
         return channel
+
+
+async def ready_in(declared: AbstractQueue) -> int:
+    """How many messages stood in a queue and in nobody's hands when it was declared just now.
+
+    Of a quorum queue that does not answer it within a quarter of a second the broker says that nothing is in it. So
+    that is believed only when nothing can be taken out.
+    """
+    if declared.declaration_result.message_count:
+        return declared.declaration_result.message_count
+    message = await declared.get(fail=False)
+    if message is None:
+        return 0
+    await message.nack()
+    return 1 + (message.message_count or 0)

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from common.messaging.bus import ParkedMessage
 from common.messaging.envelope import Envelope, UnreadableMessage
-from common.messaging.rabbit import RabbitBus
+from common.messaging.rabbit import RabbitBus, ready_in
 
 MOST = 10_000
 MOST_LOOKS = 250
@@ -97,8 +97,7 @@ async def _hand_back(
 
 async def _ready(channel: aio_pika.abc.AbstractChannel, queue: str) -> int:
     """How many messages are parked and in nobody's hands."""
-    parked = await channel.declare_queue(f"{queue}.parked", passive=True)
-    return parked.declaration_result.message_count or 0
+    return await ready_in(await channel.declare_queue(f"{queue}.parked", passive=True))
 
 
 def _parked(queue: str, message: AbstractIncomingMessage) -> ParkedMessage:
