@@ -140,6 +140,14 @@ async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_
         assert await entitlement(after_kill, pro) == "pro"
 
 
+async def test_a_first_run_plays_its_journey_where_free_users_create(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIA_FREE_TIER", "create")
+    async with running(tmp_path, port) as run:
+        assert "created a session on the free plan, 1 left today" in run.printed
+
+
 async def test_a_busy_port_is_one_line_that_names_the_way_out(tmp_path: Path, port: int) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, port))
