@@ -20,7 +20,8 @@ from media.aac import decode
 from media.samples import RATE
 
 PURCHASE_SECONDS = 2.0
-RENDER_SECONDS = 60.0
+RENDER_SECONDS = 240.0
+"""The slowest engine takes most of a minute for a session, and may have one in hand."""
 _REFUSALS = ("ENTITLEMENT_REQUIRED", "FREE_LIMIT_REACHED")
 Tell = Callable[[str], object]
 
