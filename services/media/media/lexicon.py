@@ -108,6 +108,16 @@ MAKING = word_set(
     "write finish play build study read paint create complete launch record produce prepare practice practise learn"
 )
 """What these are done to can be spoken of by itself."""
+ASKS_FOR_MORE = word_set("need fear relationship desire addiction craving belief faith say")
+"""What follows these belongs to them."""
+NEEDS_OBJECT = word_set(
+    """say have get find make take give put let keep leave know tell see hear hold handle lower raise put set bring buy
+    use ask accept build reach receive drink hit lose fall go do"""
+)
+ORDER = word_set("first last next")
+WHEN = word_set("this next by before today tonight tomorrow every each")
+OF_OTHERS = word_set("care caring support help look nurse")
+NO_LOSS = word_set("weight fat hair")
 NO_ACTIVITIES = word_set("morning evening king ring string wing thing nothing something anything everything spring")
 PROPER = {
     word.lower(): word

@@ -19,6 +19,7 @@ _SOMEBODY = r"dogs?\b|father|mother"
 _PARTING = re.compile(
     r"\b(?:leav(?:e|ing)|divorc\w*|end(?:ing)?|escap(?:e|ing)|toxic|abusive|cheat\w*)\b.*"
     r"\b(?:marriage|relationship|husband|wife|partner|boyfriend|girlfriend)\b"
+    r"|\b(?:on my own|being single|be single)\b|\bafter (?:\w+ ){1,3}of marriage\b"
 )
 """Who leaves somebody hears nothing about staying."""
 _ENDING = r"(?:s|es|ed|d|[a-z]?ing|er)?\b"

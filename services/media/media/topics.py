@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from media.affirmation_rules import (
@@ -17,10 +17,10 @@ from media.affirmation_rules import (
     is_latin,
     keywords,
     line_violations,
-    word_set,
 )
 from media.lexicon import (
     ALSO_NOUNS,
+    ASKS_FOR_MORE,
     BREAKS,
     BURDENS,
     DETERMINERS,
@@ -34,8 +34,12 @@ from media.lexicon import (
     LEADS,
     MAKING,
     MARKERS,
+    NEEDS_OBJECT,
     NO_ACTIVITIES,
+    NO_LOSS,
     NOUNS_ALONE,
+    OF_OTHERS,
+    ORDER,
     PREPOSITIONS,
     PROPER,
     QUALITIES,
@@ -45,6 +49,7 @@ from media.lexicon import (
     VERB_CONTINUES,
     VERB_OF,
     VERBS,
+    WHEN,
     gerund,
 )
 from media.understanding import understood
@@ -52,17 +57,12 @@ from media.understanding import understood
 _MAX_WORDS = 6
 """Of what somebody does; what is only named has one less, as the sentences around it are longer."""
 
-_URGE = ["the", "urge", "to"]
-_ASKS_FOR_MORE = frozenset({"need", "fear", "relationship", "desire", "addiction", "craving", "belief", "faith", "say"})
-"""What follows these belongs to them."""
-_NEEDS_OBJECT = word_set(
-    """say have get find make take give put let keep leave know tell see hear hold handle lower raise put set bring buy
-    use ask accept build reach receive"""
+_WITHOUT_SOMEBODY = re.compile(
+    r"\bwithout (?:my|our) (?:\w+ )?(?:husband|wife|mom|mum|mother|dad|father|son|daughter|baby|brother|sister"
+    r"|grand\w+)\b",
+    re.I,
 )
-_ORDER = frozenset({"first", "last", "next"})
-_WHEN = frozenset({"this", "next", "by", "before", "today", "tonight", "tomorrow", "every", "each"})
-_OF_OTHERS = frozenset({"care", "caring", "support", "help", "look", "nurse"})
-_NO_LOSS = frozenset({"weight", "fat", "hair"})
+_URGE = ["the", "urge", "to"]
 
 
 class Kind(Enum):
@@ -123,20 +123,23 @@ def topics_of(goal: str) -> list[Topic]:
         return [topic for topic in dict.fromkeys(found) if topic.kind in {Kind.VERB, Kind.HOPE} and " " in topic.text]
     if not found:
         return single_topics(goal)
-    plain = [topic for topic in found if _says_something(topic)]
-    return list(dict.fromkeys(plain or list(filter(_says_something, single_topics(goal))) or found))
+    plain = [topic for topic in found if _says_something(topic)] or single_topics(goal)
+    if _WITHOUT_SOMEBODY.search(goal):
+        plain = [replace(topic, kind=Kind.TENDER) if topic.kind is Kind.NOUN else topic for topic in plain]
+    return list(dict.fromkeys(plain))
 
 
 def _says_something(topic: Topic) -> bool:
     """ "finish it" says nothing without what "it" is, nor does "say" alone."""
-    return topic.text not in _NEEDS_OBJECT and not {"it", "them"} & set(topic.text.split())
+    return topic.text not in NEEDS_OBJECT and not {"it", "them"} & set(topic.text.split())
 
 
 def single_topics(goal: str) -> list[Topic]:
     """The goal's keywords one by one: less of a phrase, and short enough for every sentence."""
     wanted = keywords(goal)
     read = [topic for word in wanted for topic in _topics(_Clause([word]), wanted)]
-    return [topic for topic in dict.fromkeys(read) if _usable(topic, goal, wanted)]
+    found = [topic for topic in dict.fromkeys(read) if _usable(topic, goal, wanted)]
+    return list(filter(_says_something, found)) or found
 
 
 def _usable(topic: Topic, goal: str, wanted: list[str]) -> bool:
@@ -199,7 +202,7 @@ def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
     if ill := _missing(words) or _lived_with(words):
         yield Topic(" ".join(ill), Kind.TENDER)
         return
-    if words[:1] and words[0].lower() in _ORDER and not clause.away:
+    if words[:1] and words[0].lower() in ORDER and not clause.away:
         words = ["my", *words]
     words, kind = _read(words, clause.away, clause.after_to, wanted)
     if kind is Kind.VERB and _is_hoped(words):
@@ -214,7 +217,7 @@ def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
         yield Topic(" ".join(whole[: opened[-1]]), kind)
     if kind is Kind.VERB and whole[0] in MAKING and whole[1:2] and whole[1] in {"my", "our", "the"}:
         made = whole[1 : next(iter(_opened(whole)), len(whole))]
-        made = made[: next((place for place, word in enumerate(made) if place and word.lower() in _WHEN), len(made))]
+        made = made[: next((place for place, word in enumerate(made) if place and word.lower() in WHEN), len(made))]
         yield Topic(" ".join(word for word in made if word not in VERB_CONTINUES - DETERMINERS), Kind.NOUN)
 
 
@@ -228,7 +231,7 @@ def _lived_with(words: list[str]) -> list[str]:
     """The illness or loss that is named, with what stands before it ("my chronic pain"); empty when none is."""
     lower = [word.lower() for word in words]
     place = next((place for place, word in reversed(list(enumerate(lower))) if word in ILLS), None)
-    if lower[:1] in ([word] for word in _OF_OTHERS) or (place and lower[place - 1] in _NO_LOSS):
+    if lower[:1] in ([word] for word in OF_OTHERS) or (place and lower[place - 1] in NO_LOSS):
         return []
     if place is None or lower[place + 1 : place + 2] not in ([], *([word] for word in PREPOSITIONS)):
         return []
@@ -304,7 +307,7 @@ def _opened(words: list[str]) -> list[int]:
     return [
         place
         for place, word in enumerate(words)
-        if place > 1 and word.lower() in PREPOSITIONS - {"of"} and words[place - 1].lower() not in _ASKS_FOR_MORE
+        if place > 1 and word.lower() in PREPOSITIONS - {"of"} and words[place - 1].lower() not in ASKS_FOR_MORE
     ]
 
 
@@ -350,7 +353,8 @@ def _is_verb(words: list[str], lower: list[str], after_to: bool) -> bool:
         if len(words) == 1:
             return after_to or lower[0] not in NOUNS_ALONE | BURDENS
         named = len(words) > 1 and words[1][0].isupper() and (len(words) == 2 or lower[2] in PREPOSITIONS)
-        continues = follows in VERB_CONTINUES or follows[:1].isdigit() or named
+        how = follows.endswith("ly") and follows != "family"
+        continues = follows in VERB_CONTINUES or follows[:1].isdigit() or named or how
         return after_to or lower[0] not in ALSO_NOUNS or continues
     other = PREPOSITIONS | DETERMINERS | INTENSIFIERS | BURDENS | {"better"}
     if lower[0] in other or _is_gerund(lower[0]):
