@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media import lexicon
 from media.affirmation_rules import (
     MAX_I_AM,
     contains_keyword,
@@ -55,6 +56,10 @@ GOALS = [
     "x" * 5000,
     "calm " * 2000,
     "write write write write",
+    "feel",
+    "to be feeling more",
+    "start",
+    "learn",
     "don’t worry",
 ]
 TYPES = ["Meditate", "Focus", "Sleep", "Anxiety Relief", "Wake Up", "", "coffee-replacement"]
@@ -114,6 +119,13 @@ def test_twenty_four_lines_speak_of_any_goal_that_can_be_spoken_of(goal: str, ki
 def test_long_phrases_leave_room_for_twenty_four_sentences(goal: str) -> None:
     for seed in range(5):
         assert validate(compose(goal, "stress", "Focus", 24, ["Courage"], seed), goal, "stress", 24) == []
+
+
+def test_no_word_that_is_known_is_too_little_of_a_goal() -> None:
+    lists = [words for words in vars(lexicon).values() if isinstance(words, frozenset | dict)]
+    for word in sorted({word for words in lists for word in words}):
+        assert len(compose(word, "", "Focus", 2, seed=1)) == 2
+        assert len(compose(f"I want to {word} my", "", "Focus", 1, seed=1)) == 1
 
 
 def test_the_same_seed_writes_the_same_and_no_seed_writes_anew() -> None:

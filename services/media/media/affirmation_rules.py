@@ -32,11 +32,11 @@ def word_set(text: str) -> frozenset[str]:
 
 
 _STOP_WORDS = word_set(
-    """about after again all also and any are around because become been before being but can could day days
-    each even ever every feel for from get had has have help her him his how into its just keep like life make more most
-    much myself need now off one only other our out over really should some such than that the their them then
-    there these they this those through time too toward towards very want was way were what when where which while who
-    why wish with would you your nothing everything anything something stuff things thing"""
+    """about after again all also and any are around because become been before being but can could day days becoming
+    each even ever every feel feeling for from get had has have help her him his how into its just keep like life
+    make more most much myself need now off one only other our out over really should some such than that the their
+    them then there these they this those through time too toward towards under very want was way were what when
+    where which while who why wish with would you your nothing everything anything something stuff things thing"""
 )
 
 

@@ -215,7 +215,7 @@ def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
     long = _MAX_WORDS - (kind is Kind.NOUN)
     if len(whole) >= long and (opened := _opened(whole)):
         yield Topic(" ".join(whole[: opened[-1]]), kind)
-    if kind is Kind.VERB and whole[0] in MAKING and whole[1:2] and whole[1] in {"my", "our", "the"}:
+    if kind is Kind.VERB and whole[1:2] and whole[0] in MAKING and whole[1] in {"my", "our", "the"}:
         made = whole[1 : next(iter(_opened(whole)), len(whole))]
         made = made[: next((place for place, word in enumerate(made) if place and word.lower() in WHEN), len(made))]
         yield Topic(" ".join(word for word in made if word not in VERB_CONTINUES - DETERMINERS), Kind.NOUN)
