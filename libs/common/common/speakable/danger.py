@@ -52,7 +52,10 @@ _SEVERE = (
     r"|touch|watch (?:porn|him|her))|locks? me (?:in|up|out)|(?:pulled|pointed|held) (?:a|the|his|her) (?:gun|knife) "
     r"(?:on|at|to) (?:me|my))"
 )
-_LATELY = r"(?:again|last night|yesterday|today|tonight|this (?:morning|week|weekend)|every|at night|when(?:ever)?|and)"
+_LATELY = (
+    r"(?:again|last night|yesterday|today|tonight|this (?:morning|week|weekend)|every|at night"
+    r"|when(?:ever)?(?! (?:i|we) (?:was|were))|and)"
+)
 
 DANGER = any_of(rf"""
     \bhow (?:many|much) (?:of )?(?:\w+ )?{_PILLS}
@@ -61,7 +64,7 @@ DANGER = any_of(rf"""
     \b(?:sav|stash|hoard|collect|stockpil|count)(?:e|ed|es|ing)? (?:up )?(?:all )?(?:my |the |some )?{_PILLS}\b
     \b(?:took|taken|take|taking|swallow\w*|down(?:ed|ing)) (?:too many|way too many|a handful of|handfuls of
     + |a bunch of
-    + |a bottle of|\d{{2,}}) (?:of )?(?:my |the )?{_PILLS}\b
+    + |a bottle of|\d{{2,}}) (?:of )?(?:my |the )?{_PILLS}\b(?! (?:(?:a|per|every|each) |daily))
     \b(?:pills|meds|tablets) (?:tonight )?(?:to|so i|and) (?:never|not|don't) (?:wake|be|have)
     \b(?:drank|drink|drinking|swallow\w*) (?:some |the |a bottle of )?{_POISON}\b
     \bnoose\b

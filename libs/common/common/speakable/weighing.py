@@ -33,9 +33,9 @@ _WOUNDS = any_of(r"""
 _HARMED = any_of(r"""
     \b(?:he|she|they|wife|husband|boyfriend|girlfriend|partner|ex|father|dad|mother|mom|mum|uncle|brother|step\w+
     + |parents|teacher
-    + |coach|boss|manager|adult|man|someone|somebody)\b(?: \w+){0,4} (?:hits?|beats?|chokes?|rapes?|gropes?
+    + |coach|boss|manager|adult|man|someone|somebody)\b(?: \w+){0,4} (?:hits|beats|chokes|rapes|gropes?
     + |touches|kicks?
-    + |threatens?|hurts?|abuses?|molests?|punches|slaps|forces|traps?|locks?|burns|strangles) (?:me|us)\b
+    + |threatens|hurts|abuses|molests|punches|slaps|forces|traps|locks|burns|strangles) (?:me|us)\b
     + (?! (?:to|in|at|out|up|with|by|deeply|on the back)\b)
     \b(?:trapped|live|living|alone|stuck|locked) (?:\w+ )?with (?:an? |my )(?:\w+ )?(?:violent|abusive|dangerous
     + |aggressive)\b
@@ -89,6 +89,7 @@ _OTHERWISE = any_of(r"""
     + |blood pressure|on time|doctor)\b
     \bmy will (?:power|to|without|and|is)\b|\bwrite my will\b|\bfree will\b|\bgone (?:well|by|wrong|right|through
     + |are the|for|to)\b|\b(?:have|had|has|is|are|be|days) (?:\w+ )?gone\b
+    \b(?:pills|tablets) (?:a|per|every) (?:day|week)\b|\b(?:vanish|disappear) (?:when|in a crowd|on stage)\b
     \bdisappear(?:s|ed)? (?:into|from (?:social|the)|in a book)|\b(?:mood|spots?|acne|wrinkles|pain|anxiety
     + |stress|debts?|fears?|doubts?|worr\w+|clutter|tension|money)
     + (?: \w+)? (?:vanish\w*|disappear\w*|gone|die|dead)\b|\bdead(?:line|lift)\w*|\bhurt (?:my \w+|myself) (?:at
