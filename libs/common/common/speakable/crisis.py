@@ -77,7 +77,14 @@ _SAYINGS = any_of(rf"""
     \b(?:never|not) (?:have to )?wak(?:e|ing) up (?:again|any ?more|ever)\b
     \b(?:and|to) (?:not|never) wake up\b{_SOMEHOW}
     \b(?:go to )?sleep forever\b(?! on)
-    \bend it all\b
+    \bend(?:ing)? it all\b
+    \b(?:happier|better off|easier) dead\b|\boverdosed\b(?! on (?:sun|work|cake|chocolate))
+    \b(?:nobody|no one) (?:will|would|is going to) (?:even |ever )?miss me\b(?! (?:at|in) )
+    \b(?:method|way|ways) to kill (?:yourself|oneself|myself)\b
+    \b(?:any|a|the) (?:point|sense|use) (?:in|of|to) (?:stay(?:ing)? alive|be(?:ing)? alive|living on
+    + |go(?:ing)? on)\b{_SOMEHOW}
+    \bmy life has no (?:meaning|purpose|sense|point)\b.{{0,25}}\b(?:done|over|end|out|finish)
+    \bplan(?:ning|ned)?\b.{{0,15}}\b(?:i'd|i would|to) end it\W*$
     \bwant (?:it|everything|this) all to (?:end|stop|be over)\b
     \bwant everything to (?:end|be over)\b
     \b(?:i am|i'm|so|just|been) (?:tired|sick) of (?:living|being alive|life|existing)\b{_SOMEHOW}

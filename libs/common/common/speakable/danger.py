@@ -121,6 +121,10 @@ DANGER = any_of(rf"""
     + |where|when i(?:'m| am) (?:asleep|sleeping)|when (?:we|nobody|no one|mom|mum|my))
     \b{_WHO} (?:comes?|sneaks?|gets?) in(?:to)? my (?:room|bed)\b
     \b(?:{_WHO}|they|parents) (?:\w+ ){{0,2}}{_SEVERE}\b
+    \blocked in (?:my|the|a) (?:\w+ )?(?:room|house|basement|bathroom) by\b|\b(?:arms?|wrists?|thighs?|legs?) (?:is
+    + |are) (?:\w+ )?(?:covered in|full of)
+    +  (?:\w+ )?(?:cuts|scars|burns)\b|\b(?:i|i've) purged\b(?! (?:my (?:closet|wardrobe|inbox)))
+    \bfeel(?:ing)? like jumping\b.{{0,25}}\b(?:bridge|roof|balcony|platform|window)\b
     \bjump(?:ing)? (?:off|from|out of) (?:\w+ ){{0,3}}{_FALL}\b(?! (?:for fun|into (?:the|my)|scene|safely))
     \b(?:step|jump|walk|throw myself|lie down|run)(?:ping|ing)? in front of (?:\w+[:\d]* ){{0,3}}(?:trains?
     + |trucks?|bus
