@@ -16,6 +16,7 @@ import pytest
 from embedded.processes import LOOPBACK, free_ports
 from media import m4a
 from tests.support.legacy_files import fill
+from tests.support.tiny_voices import fill_voices
 
 START_SECONDS = 90
 STOP_SECONDS = 30  # one or two on a quiet machine
@@ -138,6 +139,30 @@ async def test_a_first_run_plays_the_journey_and_serves_until_it_is_stopped(tmp_
     async with running(tmp_path, port) as after_kill:
         (_, pro) = TOKEN.findall(after_kill.printed)
         assert await entitlement(after_kill, pro) == "pro"
+
+
+async def test_a_first_run_plays_its_journey_where_free_users_create(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIA_FREE_TIER", "create")
+    async with running(tmp_path, port) as run:
+        assert "created a session on the free plan, 1 left today" in run.printed
+
+
+@pytest.mark.timeout(300)
+async def test_a_first_run_speaks_with_the_voices_of_its_own_folder(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`.cache/voices`, as `make voices` fills it: a path from where it was started, in every process of the run."""
+    data, cache = tmp_path / "data", tmp_path / "voices"
+    cache.mkdir()
+    fill_voices(cache)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDIA_SPEECH", "kokoro")
+    monkeypatch.setenv("MEDIA_KOKORO_PATH", "voices")
+    async with running(data, port) as run:
+        assert "rendered in" in run.printed
+        assert "not complete" not in run.printed
 
 
 async def test_a_busy_port_is_one_line_that_names_the_way_out(tmp_path: Path, port: int) -> None:

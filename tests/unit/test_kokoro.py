@@ -1,6 +1,5 @@
 """The kokoro engine, on a tiny model with the real one's inputs and outputs: every phoneme is a short tone."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,22 +8,18 @@ import numpy as np
 import pytest
 
 from media.kokoro import KokoroSpeech
-from media.kokoro_pieces import MODEL, SPEAKERS, missing_pieces
+from media.kokoro_pieces import SPEAKERS, missing_pieces
 from media.samples import RATE, audible_span
 from media.speech import FIRST_TAKE, SECOND_TAKE, Unspeakable
 from tests.support.media import settings
+from tests.support.tiny_voices import fill_voices
 
-TINY = Path(__file__).parents[1] / "support" / "tiny_kokoro.onnx"
 LINE = "I speak calmly and take my time."
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What `make voices` fills; each speaker is louder than the one before, and each style row louder than the last."""
-    shutil.copy(TINY, tmp_path / MODEL)
-    for number, speaker in enumerate(sorted(set(SPEAKERS.values())), 1):
-        rows = np.linspace(0.5, 0.9, 510) * (0.5 + 0.1 * number)
-        np.repeat(rows, 256).astype("<f4").tofile(tmp_path / f"{speaker}.bin")
+    fill_voices(tmp_path)
     return tmp_path
 
 

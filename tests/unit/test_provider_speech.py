@@ -107,9 +107,10 @@ async def test_a_bad_day_ends_in_one_error(speech: ProviderSpeech, provider: Spe
         hum(LINE * 6, "nova", 0.5),
         b"RIFF" + hum(LINE, "nova", 1.0),
         hum(LINE, "nova", 1.0) + b"x",
-        b'{"error": "none"}',
+        b'\n {"error": "' + b"none" * 40_000 + b'"}',
+        b"OggS" + hum(LINE, "nova", 1.0),
     ],
-    ids=["silence", "too short", "too long", "wav", "odd", "json"],
+    ids=["silence", "too short", "too long", "wav", "odd", "json", "ogg"],
 )
 async def test_what_cannot_be_this_texts_speech_is_refused(
     speech: ProviderSpeech, provider: SpeechStandIn, body: bytes
@@ -119,6 +120,36 @@ async def test_what_cannot_be_this_texts_speech_is_refused(
     provider.sends(body, body)
     with pytest.raises(SpeechUnavailable):
         await read(speech)
+
+
+@pytest.mark.parametrize("kind", ["audio/pcm;rate=48000", "audio/L16; rate=8000", "text/html", "application/json"])
+async def test_sound_of_another_rate_or_kind_is_refused(
+    speech: ProviderSpeech, provider: SpeechStandIn, kind: str
+) -> None:
+    provider.content_type = kind
+    with pytest.raises(SpeechUnavailable):
+        await read(speech)
+    provider.content_type = "audio/pcm;rate=24000"
+    assert len(await read(speech)) > RATE
+
+
+@pytest.mark.parametrize("sample", [0x3C, 0x7B, 0x207B])
+async def test_sound_may_begin_with_any_sample(speech: ProviderSpeech, provider: SpeechStandIn, sample: int) -> None:
+    provider.sends(sample.to_bytes(2, "little") + hum(LINE, "nova", 1.0)[2:])
+    assert len(await read(speech)) > RATE
+    assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [("https://www.example.com/a/b?c=d&e=f#g", 18), ("1234567890", 15), ("I ... breathe ... and ... rest.", 4)],
+)
+async def test_figures_and_addresses_take_their_time(
+    speech: ProviderSpeech, provider: SpeechStandIn, text: str, words: int
+) -> None:
+    provider.sends(hum("word " * words, "nova", 0.9))
+    assert len(await read(speech, text)) > RATE
+    assert len(provider.asked) == 1
 
 
 async def test_a_text_the_provider_refuses_is_unspeakable(speech: ProviderSpeech, provider: SpeechStandIn) -> None:

@@ -162,6 +162,8 @@ class Product:
             "public_url": self.url,
         }
         media = MediaSettings(**shared, **_mode(), **self._media)  # type: ignore[arg-type]
+        # the command that seeds runs in another folder
+        self._media["media_kokoro_path"] = str(Path(media.media_kokoro_path).absolute())
         self._settings += [identity, billing, media]
         for settings in (identity, billing, media):
             tell_build(settings)

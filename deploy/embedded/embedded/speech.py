@@ -30,6 +30,7 @@ class SpeechStandIn(LocalServer):
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._broken = 0
         self._instead: list[bytes] = []
+        self.content_type = "audio/pcm"
 
     def breaks_off(self, times: int = 1) -> None:
         self._broken += times
@@ -68,7 +69,7 @@ class SpeechStandIn(LocalServer):
     ) -> web.StreamResponse:
         self.asked.append((request.path, body))
         sound = self._instead.pop(0) if self._instead else hum(text, voice, speed)
-        response = web.StreamResponse(headers={"Content-Type": "audio/pcm", "Content-Length": str(len(sound))})
+        response = web.StreamResponse(headers={"Content-Type": self.content_type, "Content-Length": str(len(sound))})
         await response.prepare(request)
         if self._broken:
             self._broken -= 1

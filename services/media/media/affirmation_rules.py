@@ -21,6 +21,8 @@ MAX_WORD_LETTERS = 24
 FUTURE = re.compile(r"\b(?:will|going to|gonna|\w+'ll|i'm going)\b")
 NEGATIVE = re.compile(r"\b(?:not|stop|never|no longer|without|free of|avoid|quit|rid of|cannot|dont|\w+n't)\b")
 _VAGUE = re.compile(r"\b(?P<stem>engag|embrac|embod|manifest|align)\w*")
+_OF_WHOM = re.compile(r"(?<=\w)\s+who\b[^.,;!?]*")
+"""What is told of somebody else: "my ex who cheated" is about the ex."""
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -30,11 +32,11 @@ def word_set(text: str) -> frozenset[str]:
 
 
 _STOP_WORDS = word_set(
-    """about after again all also and any are around because become been before being but can could day days
-    each even ever every feel for from get had has have help her him his how into its just keep like life make more most
-    much myself need now off one only other our out over really should some such than that the their them then
-    there these they this those through time too toward towards very want was way were what when where which while who
-    why wish with would you your nothing everything anything something stuff things thing"""
+    """about after again all also and any are around because become been before being but can could day days becoming
+    each even ever every feel feeling for from get had has have help her him his how into its just keep like life
+    make more most much myself need now off one only other our out over really should some such than that the their
+    them then there these they this those through time too toward towards under very want was way were what when
+    where which while who why wish with would you your nothing everything anything something stuff things thing"""
 )
 
 
@@ -44,7 +46,7 @@ def keywords(goal: str) -> list[str]:
     Words an English voice can say, of three letters and more, minus stop words and what no affirmation may contain; of
     what the goal means, where all of it is misspelt or in another language.
     """
-    words = _WORD.findall(FUTURE.sub(" ", NEGATIVE.sub(" ", _plain(understood(goal)))))
+    words = _WORD.findall(FUTURE.sub(" ", NEGATIVE.sub(" ", _OF_WHOM.sub(" ", _plain(understood(goal))))))
     found = [w for w in words if 2 < len(w) <= MAX_WORD_LETTERS and is_latin(w) and w not in _STOP_WORDS]
     said = set(_WORD.findall(_plain(goal)))
     own = [word for word in found if word in said]  # what they said themselves, wherever that can be spoken of

@@ -30,7 +30,11 @@ __all__ = ["CompositionFailed", "compose", "framework_for", "validate"]
 
 _ATTEMPTS = 5
 _GOAL_SHARE = 0.8
-_SAYS_WHEN = re.compile(r"\b(?:\w+day|tonight|tomorrow|daily|every|each|week|month|year|before|at \d+\w*)\b", re.I)
+_SAYS_WHEN = re.compile(
+    r"\b(?:\w+day|tonight|tomorrow|daily|every|each|week|weekend|month|year|semester|term|summer|winter|autumn|before"
+    r"|at \d+\w*)\b",
+    re.I,
+)
 _SESSION_TOPICS = (
     ("sleep", "deep rest"),
     ("meditat", "inner stillness"),

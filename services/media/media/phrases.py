@@ -88,7 +88,7 @@ _VERB = {
     """),
     Framework.VALUES: _lines("""
         I honor my wish to {t}.
-        I trust myself to {t} with care.
+        I calmly trust myself to {t}.
         I value every chance to {t}.
         I respect the effort it takes to {t}.
         My desire to {t} deserves my time.
@@ -262,7 +262,7 @@ _AWAY = {
         I let go of {t} and rest.
         I have the power to outgrow {t}.
         Today I choose kindness to myself over {t}.
-        Peace takes the place of {t} in me.
+        In me, peace takes the place of {t}.
         I thank myself for each pause before {t}.
         I walk past {t} with my head high.
         I set {t} aside and come home to myself.
@@ -344,7 +344,7 @@ _HOPE = {
         My breath is calm beside my wish to {t}.
         I share my wish to {t} with someone I trust.
         I tend to this day while I hope to {t}.
-        My wish to {t} and I have time.
+        There is time for my wish to {t}.
         It is human and good to hope to {t}.
         I rest well with my hope to {t}.
         I let small joys in while I hope to {t}.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +32,12 @@ READ_SECONDS = 25.0
 """For one read with all its attempts: a worker that is told to stop waits for the reads in hand."""
 ATTEMPTS = 2
 """At a read whose sound cannot be what was asked for; failed calls are repeated by the client besides."""
-SHORTEST_WORD, LONGEST_WORD, LONGEST_PAUSE = 0.08, 2.0, 4.0
-"""Seconds; a read outside of what its words can take is cut off, or is something else."""
+SHORTEST_WORD, LONGEST_WORD, LONGEST_SIGN, LONGEST_PAUSE = 0.08, 2.0, 0.6, 4.0
+"""Seconds; a read outside of what its words can take is cut off, or is something else. Of figures and addresses each
+sign may be said.
+"""
+_OTHER_FILES = (b"RIFF", b"OggS", b"fLaC", b"ID3")
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 READS = Counter("media_provider_reads_total", "Reads by speech providers", ["provider", "outcome"])
 log = logger("media.speech")
 
@@ -136,11 +141,11 @@ class ProviderSpeech(ABC):
         except CallFailed as error:
             READS.labels(self.name, error.outcome).inc()
             raise SpeechUnavailable(str(error)) from error
-        return await asyncio.to_thread(self._heard, text, self._accepted(answer))
+        return await asyncio.to_thread(_heard, text, self._accepted(answer))
 
     def _accepted(self, answer: Answer) -> bytes:
         if answer.status == 200:
-            return answer.body
+            return _pcm(answer)
         READS.labels(self.name, str(answer.status)).inc()
         if answer.status in (401, 403):
             log.error("speech_key_refused", provider=self.name, status=answer.status, remedy="check its API key")
@@ -149,12 +154,35 @@ class ProviderSpeech(ABC):
             raise Unspeakable("The voice does not take this line.")
         raise SpeechUnavailable(f"{self.name}: status {answer.status}")
 
-    def _heard(self, text: str, pcm: bytes) -> Samples:
-        if len(pcm) % 2 or pcm[:1] in (b"{", b"<") or pcm[:4] in (b"RIFF", b"ID3\x03", b"ID3\x04"):
-            raise NoSpeech(f"{len(pcm)} bytes that are not 16-bit PCM")
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
-        start, end = audible_span(samples)
-        seconds, words = (end - start) / PROVIDER_RATE, len(text.split())
-        if not words * SHORTEST_WORD <= seconds <= words * LONGEST_WORD + LONGEST_PAUSE:
-            raise NoSpeech(f"{seconds:.2f} s of sound for {words} words")
-        return np.asarray(soxr.resample(samples, PROVIDER_RATE, RATE, quality="HQ"), np.float32)
+
+def _pcm(answer: Answer) -> bytes:
+    """The body, where it can be what was asked for. Raises NoSpeech."""
+    kind = answer.headers.get("Content-Type", "").lower()
+    rate = re.search(r"rate=(\d+)", kind)
+    if kind.startswith("text/") or "json" in kind or (rate and int(rate[1]) != PROVIDER_RATE):
+        raise NoSpeech(f"{kind[:80]} instead of PCM at {PROVIDER_RATE} Hz")
+    body = answer.body
+    start = body[:32].lstrip()
+    # a file or a message under the wrong name; one byte proves nothing, sound may begin with any
+    if len(body) % 2 or body.startswith(_OTHER_FILES) or (start and start.isascii() and start.decode().isprintable()):
+        raise NoSpeech(f"{len(body)} bytes that are not 16-bit PCM")
+    return body
+
+
+def _heard(text: str, pcm: bytes) -> Samples:
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
+    start, end = audible_span(samples)
+    seconds = (end - start) / PROVIDER_RATE
+    least, most = _plausible_seconds(text)
+    if not least <= seconds <= most:
+        raise NoSpeech(f"{seconds:.2f} s of sound for what takes {least:.1f} to {most:.1f} s")
+    return np.asarray(soxr.resample(samples, PROVIDER_RATE, RATE, quality="HQ"), np.float32)
+
+
+def _plausible_seconds(text: str) -> tuple[float, float]:
+    """How short and how long a read of ``text`` may be."""
+    said = [token.strip(".,;:!?\"'()-") for token in text.split() if any(map(str.isalnum, token))]
+    longest = [
+        LONGEST_WORD if _WORD.fullmatch(token) else max(LONGEST_WORD, LONGEST_SIGN * len(token)) for token in said
+    ]
+    return len(said) * SHORTEST_WORD, sum(longest) + LONGEST_PAUSE

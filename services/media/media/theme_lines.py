@@ -33,8 +33,11 @@ TENDER = (
         """,
     ),
     (
-        r"grie[fv]|dying|died|death|passed away|miscarriage|widow|mourn|loss\b|lost my|divorc|break-?up|heartbr|my ex\b"
-        r"|get over|move on|moving on",
+        r"grie[fv]|dying|died|death|passed away|miscarriage|widow|mourn|(?<!weight )(?<!fat )(?<!hair )loss\b"
+        r"|lost my|lost our|divorc|break-?up|heartbr|my ex\b"
+        r"|get over|move on|moving on|\bmiss(?:ing)? (?:my|him|her|them)\b"
+        r"|without my (?:\w+ )?(?:husband|wife|mom|mum|mother|dad|father|son|daughter|baby|brother|sister|grand\w+"
+        r"|dog|cat)\b",
         """
         Grief comes in waves, and I float.
         My grief is love that keeps its place.
@@ -101,7 +104,8 @@ PLAIN = (
         """,
     ),
     (
-        r"when i present|to present|presenting|presentation|speech|speak(?:ing)?\b|audience|stage|interview|meetings?\b"
+        r"when i present|to present|present (?:my|our|the|a)\b|presenting|presentation|speech|speak(?:ing)?\b"
+        r"|audience|stage|interview|meetings?\b"
         r"|pitch|toast\b",
         """
         I speak slowly, and people lean in.
@@ -186,7 +190,7 @@ PLAIN = (
         """,
     ),
     (
-        r"exam|test\b|tests\b|study|thesis|phd|degree|school|universit|college|learn|japanese|spanish|french|german"
+        r"exam|test\b|tests\b|study|thesis|phd|degree|school|universit|college|learn|japanese|spanish|french|german\b"
         r"|english|language|math",
         """
         I study in short, clear stretches.
@@ -210,7 +214,8 @@ PLAIN = (
         """,
     ),
     (
-        r"focus|concentrat|productiv|procrastinat|deep work|work\b|adhd|distract|deadline|project|task|disciplin",
+        r"focus|concentrat|productiv|procrastinat|deep work|(?<!at )work\b|adhd|distract|deadline|project|task"
+        r"|disciplin",
         """
         I focus on one thing and let others wait.
         My focus returns as often as I call it.
@@ -235,7 +240,9 @@ PLAIN = (
         """,
     ),
     (
-        r"smok|drink|alcohol|sober|nails?\b|scroll|phone|gambl|snack|weed|vap(?:e|ing)|porn|caffeine|habit|addict"
+        r"smok|drinking|drink\b(?! (?:\w+ ){0,4}(?:water|tea)\b)|alcohol|sober|nails\b|nail-?biting|scroll|phone"
+        r"|gambl|snack"
+        r"|weed|vap(?:e|ing)|porn|caffeine|habit|addict"
         r"|cigar|crav",
         """
         Each smoking urge lasts minutes, and I last longer.
@@ -301,8 +308,8 @@ PLAIN = (
         I make money by being useful and fair.
         Each month I know what comes in and goes out.
         My manager hears my wish to be promoted.
-        I look for a job that fits my strengths.
-        My job is part of my life, and I am more.
+        I know what I bring to a job.
+        A job is part of a life, and I am more.
         My career is a path with many good turns.
         I pay each debt down with steady hands.
         Abundance begins with noticing what I have.
@@ -351,7 +358,8 @@ PLAIN = (
         """,
     ),
     (
-        r"love\b|relationship|partner|marriage|dating|date\b|friends?\b|lonel|connect|family|husband|wife|girlfriend"
+        r"love\b(?! (?:my|this|our|the)\b)|relationship|partner|marriage|dating|date\b|friends?\b|lonel|connect"
+        r"|family|husband|wife|girlfriend"
         r"|boyfriend",
         """
         I am worthy of love as I am today.
@@ -446,7 +454,8 @@ PLAIN = (
         """,
     ),
     (
-        r"happy|happi|joy|gratitude|grateful|positiv|self-love|love myself|to myself|self-care|self care|my body|worth"
+        r"happy|happi|joy|gratitude|grateful|positiv|self-love|love myself|to myself|self-care|self care|my body"
+        r"|stretch marks|scars?\b|swimsuit|bikini|hair loss|wrinkles|worth"
         r"|feel better|hope|kinder|motivat",
         """
         I am happy in small, ordinary minutes.
@@ -472,7 +481,7 @@ PLAIN = (
         """,
     ),
     (
-        r"meditat|mindful|present\b|stillness|spiritual|god\b|faith|pray",
+        r"meditat|mindful|present\b(?! (?:my|our|the|a|in front|to|at)\b)|stillness|spiritual|god\b|faith|pray",
         """
         I sit and breathe, and I meditate my own way.
         I meditate for one minute, and it counts.

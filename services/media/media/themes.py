@@ -16,6 +16,12 @@ from media.theme_lines import PLAIN, TENDER
 _SHORT = 4
 _STEM = 4
 _SOMEBODY = r"dogs?\b|father|mother"
+_PARTING = re.compile(
+    r"\b(?:leav(?:e|ing)|divorc\w*|end(?:ing)?|escap(?:e|ing)|toxic|abusive|cheat\w*)\b.*"
+    r"\b(?:marriage|relationship|husband|wife|partner|boyfriend|girlfriend)\b"
+    r"|\b(?:on my own|being single|be single)\b|\bafter (?:\w+ ){1,3}of marriage\b"
+)
+"""Who leaves somebody hears nothing about staying."""
 _ENDING = r"(?:s|es|ed|d|[a-z]?ing|er)?\b"
 
 
@@ -43,6 +49,8 @@ class Theme:
 def themes_of(goal: str) -> list[Theme]:
     """At most two themes of a goal, in the order in which it comes to them; a tender one stands alone."""
     found = [(match.start(), theme) for theme in THEMES if (match := theme.about.search(goal.lower()))]
+    if _PARTING.search(goal.lower()):
+        found = [(place, theme) for place, theme in found if not theme.about.search("marriage")]
     found.sort(key=lambda place: place[0])
     tender = [theme for _, theme in found if theme.tender]
     return tender[:1] or [theme for _, theme in found[:2]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from media.affirmation_rules import (
@@ -20,6 +20,7 @@ from media.affirmation_rules import (
 )
 from media.lexicon import (
     ALSO_NOUNS,
+    ASKS_FOR_MORE,
     BREAKS,
     BURDENS,
     DETERMINERS,
@@ -33,8 +34,12 @@ from media.lexicon import (
     LEADS,
     MAKING,
     MARKERS,
+    NEEDS_OBJECT,
     NO_ACTIVITIES,
+    NO_LOSS,
     NOUNS_ALONE,
+    OF_OTHERS,
+    ORDER,
     PREPOSITIONS,
     PROPER,
     QUALITIES,
@@ -44,6 +49,7 @@ from media.lexicon import (
     VERB_CONTINUES,
     VERB_OF,
     VERBS,
+    WHEN,
     gerund,
 )
 from media.understanding import understood
@@ -51,6 +57,11 @@ from media.understanding import understood
 _MAX_WORDS = 6
 """Of what somebody does; what is only named has one less, as the sentences around it are longer."""
 
+_WITHOUT_SOMEBODY = re.compile(
+    r"\bwithout (?:my|our) (?:\w+ )?(?:husband|wife|mom|mum|mother|dad|father|son|daughter|baby|brother|sister"
+    r"|grand\w+)\b",
+    re.I,
+)
 _URGE = ["the", "urge", "to"]
 
 
@@ -112,16 +123,23 @@ def topics_of(goal: str) -> list[Topic]:
         return [topic for topic in dict.fromkeys(found) if topic.kind in {Kind.VERB, Kind.HOPE} and " " in topic.text]
     if not found:
         return single_topics(goal)
-    # "finish it" says nothing without what "it" is
-    plain = [topic for topic in found if not {"it", "them"} & set(topic.text.split())]
-    return list(dict.fromkeys(plain or found))
+    plain = [topic for topic in found if _says_something(topic)] or single_topics(goal)
+    if _WITHOUT_SOMEBODY.search(goal):
+        plain = [replace(topic, kind=Kind.TENDER) if topic.kind is Kind.NOUN else topic for topic in plain]
+    return list(dict.fromkeys(plain))
+
+
+def _says_something(topic: Topic) -> bool:
+    """ "finish it" says nothing without what "it" is, nor does "say" alone."""
+    return topic.text not in NEEDS_OBJECT and not {"it", "them"} & set(topic.text.split())
 
 
 def single_topics(goal: str) -> list[Topic]:
     """The goal's keywords one by one: less of a phrase, and short enough for every sentence."""
     wanted = keywords(goal)
     read = [topic for word in wanted for topic in _topics(_Clause([word]), wanted)]
-    return [topic for topic in dict.fromkeys(read) if _usable(topic, goal, wanted)]
+    found = [topic for topic in dict.fromkeys(read) if _usable(topic, goal, wanted)]
+    return list(filter(_says_something, found)) or found
 
 
 def _usable(topic: Topic, goal: str, wanted: list[str]) -> bool:
@@ -149,6 +167,9 @@ def _split(text: str) -> Iterator[_Clause]:
                 yield _Clause(words, away, after_to)
             words, away, after_to = [], lower in MARKERS, False
             explains = _opens(lower, began) or (explains and lower not in ".,;!?")
+        elif words and words[-1][0].isdigit() and lower in VERB_OF:
+            yield _Clause(words, away, after_to)  # "waking up at 3am worrying about work" is two things
+            words = [token]
         elif not words and lower in LEADS:
             after_to = lower in {"to", "me", "can't", "cannot", "cant"}
         elif lower not in DROPPED and len(token) <= MAX_WORD_LETTERS and [token] != words[-1:]:
@@ -178,28 +199,40 @@ def _cased(words: list[str], text: str) -> list[str]:
 def _topics(clause: _Clause, wanted: list[str]) -> Iterator[Topic]:
     """The clause as a phrase; a long one is also given shorter, where that still says what it is about."""
     words = [{"your": "my", "yourself": "myself"}.get(word, word) for word in clause.words]
-    if ill := _lived_with(words):
+    if ill := _missing(words) or _lived_with(words):
         yield Topic(" ".join(ill), Kind.TENDER)
         return
+    if words[:1] and words[0].lower() in ORDER and not clause.away:
+        words = ["my", *words]
     words, kind = _read(words, clause.away, clause.after_to, wanted)
     if kind is Kind.VERB and _is_hoped(words):
         kind = Kind.HOPE
-    doing = kind is Kind.VERB or words[:3] == _URGE
-    whole = _whole_phrase(words, _MAX_WORDS if doing else _MAX_WORDS - 1)
+    # what is whole with one word more is better than what breaks off
+    most = _MAX_WORDS if kind is Kind.VERB or words[:3] == _URGE else _MAX_WORDS - 1
+    whole = _whole_phrase(words, most + (len(words) == most + 1))
     if whole:
         yield Topic(" ".join(whole), kind)
     long = _MAX_WORDS - (kind is Kind.NOUN)
-    if len(whole) == long and (opened := _opened(whole)):
+    if len(whole) >= long and (opened := _opened(whole)):
         yield Topic(" ".join(whole[: opened[-1]]), kind)
-    if kind is Kind.VERB and whole[0] in MAKING and whole[1:2] and whole[1] in {"my", "our", "the"}:
+    if kind is Kind.VERB and whole[1:2] and whole[0] in MAKING and whole[1] in {"my", "our", "the"}:
         made = whole[1 : next(iter(_opened(whole)), len(whole))]
+        made = made[: next((place for place, word in enumerate(made) if place and word.lower() in WHEN), len(made))]
         yield Topic(" ".join(word for word in made if word not in VERB_CONTINUES - DETERMINERS), Kind.NOUN)
+
+
+def _missing(words: list[str]) -> list[str]:
+    """Somebody who is missed; empty when nobody is."""
+    missed = len(words) > 1 and words[0].lower() in {"miss", "missing"}
+    return ["missing", *words[1:5]] if missed and words[1].lower() in {*DETERMINERS, "him", "her", "them"} else []
 
 
 def _lived_with(words: list[str]) -> list[str]:
     """The illness or loss that is named, with what stands before it ("my chronic pain"); empty when none is."""
     lower = [word.lower() for word in words]
     place = next((place for place, word in reversed(list(enumerate(lower))) if word in ILLS), None)
+    if lower[:1] in ([word] for word in OF_OTHERS) or (place and lower[place - 1] in NO_LOSS):
+        return []
     if place is None or lower[place + 1 : place + 2] not in ([], *([word] for word in PREPOSITIONS)):
         return []
     start = place
@@ -214,6 +247,11 @@ def _lived_with(words: list[str]) -> list[str]:
     )
     while start and lower[start - 1] not in ends and place - start < _MAX_WORDS // 2:
         start -= 1
+    if lower[place : place + 2] in (["grief", "for"], ["loss", "of"]):
+        rest = next(
+            (there for there, word in enumerate(lower) if there > place + 1 and word in PREPOSITIONS), len(words)
+        )
+        return words[start : min(rest, start + _MAX_WORDS)]  # whose, or of what
     return words[start : place + 1]
 
 
@@ -233,7 +271,7 @@ def _read(words: list[str], away: bool, after_to: bool, wanted: list[str]) -> tu
     first = words[0].lower()
     if away and first not in QUALITIES:
         return _as_burden(words), Kind.AWAY
-    if first in HEAVY:
+    if first in HEAVY and not (first == "lost" and len(words) > 1):
         return ["feeling", *words], Kind.AWAY
     if first in HARMFUL and (len(words) > 1 or first not in BURDENS) and "less" not in words:
         return [*_URGE, *words], Kind.AWAY
@@ -266,11 +304,19 @@ def _whole_phrase(words: list[str], most: int) -> list[str]:
 
 def _opened(words: list[str]) -> list[int]:
     """Where a preposition opens something that can be left out."""
-    return [place for place, word in enumerate(words) if place > 1 and word.lower() in PREPOSITIONS - {"of"}]
+    return [
+        place
+        for place, word in enumerate(words)
+        if place > 1 and word.lower() in PREPOSITIONS - {"of"} and words[place - 1].lower() not in ASKS_FOR_MORE
+    ]
 
 
 def _as_burden(words: list[str]) -> list[str]:
     """Words after "stop" or "not" as something that can be left behind: "the urge to eat", "being anxious"."""
+    if words[-1].lower() in {"me", "us"}:
+        return []  # "don't define me" names nothing
+    if len(words) > 2 and words[0] in BURDENS and "for" in words[1:]:
+        return words[: words.index("for")]  # what it is left behind for is nothing to leave behind
     if words[0] in DETERMINERS and BURDENS.isdisjoint(word.lower() for word in words):
         return []  # "without my phone": a thing is nothing to outgrow
     if words[0] in {"be", "feel", "get"} and len(words) > 1:
@@ -306,7 +352,9 @@ def _is_verb(words: list[str], lower: list[str], after_to: bool) -> bool:
     if lower[0] in VERBS:
         if len(words) == 1:
             return after_to or lower[0] not in NOUNS_ALONE | BURDENS
-        continues = follows in VERB_CONTINUES or follows[:1].isdigit() or (len(words) == 2 and words[1][0].isupper())
+        named = len(words) > 1 and words[1][0].isupper() and (len(words) == 2 or lower[2] in PREPOSITIONS)
+        how = follows.endswith("ly") and follows != "family"
+        continues = follows in VERB_CONTINUES or follows[:1].isdigit() or named or how
         return after_to or lower[0] not in ALSO_NOUNS or continues
     other = PREPOSITIONS | DETERMINERS | INTENSIFIERS | BURDENS | {"better"}
     if lower[0] in other or _is_gerund(lower[0]):

@@ -35,7 +35,48 @@ _CHAT = re.compile(
     r"\b(?:idk|dunno|lol|lmao|omg|tbh|pls|plz|please|rn|ngl|imo|kinda|sorta|basically|literally|honestly|thx|thanks)\b",
     re.I,
 )
+_PERSON = (
+    r"(?:mom|mum|mommy|mother|dad|daddy|father|parents?|husband|wife|partner|fianc[eé]e?|boyfriend|girlfriend|sons?"
+    r"|daughters?|bab(?:y|ies)|twins?|child(?:ren)?|brothers?|sisters?|twin|grand\w+|nan|nana|aunt|uncle|cousin|niece"
+    r"|nephew|(?:best )?friends?|dogs?|cats?|horse|pets?|puppy|kitten|bunny|pregnancy)"
+)
+_GONE = r"(?:passed(?: away)?|died|is gone|was killed|took (?:his|her|their) (?:own )?life|got killed)"
 _LOOSE = (
+    (re.compile(r"\b(mother|father|sister|brother|son|daughter|parents)[ -]in[ -]laws?\b", re.I), r"\1-in-law"),
+    # who has lost somebody is told of their grief, and never that they outgrow it
+    (
+        re.compile(
+            rf"\b(my|our) ((?:\w+ )?{_PERSON}) (?:has |just |recently |suddenly )?{_GONE}\b(?:(?! and\b)[^,.;!?])*",
+            re.I,
+        ),
+        r"my grief for \1 \2.",
+    ),
+    (
+        re.compile(
+            rf"\b(?:(?:i|we)(?:'ve| have)? )?(?:just |recently )?(?:lost|losing) (my|our) ((?:\w+ )?{_PERSON})\b", re.I
+        ),
+        r"my grief for \1 \2",
+    ),
+    (
+        re.compile(
+            r"\b(?:i(?:'ve| have)? )?(?:just |recently )?lost (my|our) (job|home|house|business|pet|savings)\b", re.I
+        ),
+        r"the loss of \1 \2",
+    ),
+    (
+        re.compile(
+            r"\b(?:i(?:'ve| have)? )?(?:just |recently )?lost (my) (confidence|motivation|focus|faith|way|spark|joy)\b",
+            re.I,
+        ),
+        r"find \1 \2 again",
+    ),
+    (re.compile(r"\bloose (?=weight|\d|my (?:belly|weight|fat)|fat|belly|some|a few|the weight)", re.I), "lose "),
+    (re.compile(r"\b(?:learn|start|begin)(?:n?ing)? (?=to\b|how\b|\w{2,}ing\b)", re.I), ""),
+    (re.compile(r"\b(?:have|find|get|had) the (?:courage|strength|guts|nerve|bravery) to\b", re.I), "to"),
+    (re.compile(r"\bsay what i (?:think|mean|want|need|feel)\b", re.I), "speak my mind"),
+    (re.compile(r"\blike (?:nobody|no one)(?:'s| is)? watching\b", re.I), "freely"),
+    (re.compile(r"\ba (panic|anxiety) attack\b", re.I), r"\1"),
+    (re.compile(r"</?\w[^<>]*>|\{[^{}]*\}|[{}\[\]]"), " "),
     (re.compile(r"\b(?:wanna|wana)\b", re.I), "want to"),
     (re.compile(r"\bgotta\b", re.I), "have to"),
     (re.compile(r"\b(?:be|being) able to\b", re.I), ""),

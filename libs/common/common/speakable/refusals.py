@@ -14,6 +14,8 @@ HELP: tuple[dict[str, str], ...] = (
     {"region": "IE", "name": "Samaritans", "phone": "116 123"},
     {"region": "AU", "name": "Lifeline", "phone": "13 11 14"},
     {"region": "DE", "name": "TelefonSeelsorge", "phone": "0800 111 0 111"},
+    {"region": "US", "name": "National Domestic Violence Hotline", "phone": "1-800-799-7233"},
+    {"region": "GB", "name": "National Domestic Abuse Helpline", "phone": "0808 2000 247"},
     {"region": "*", "name": "Find A Helpline", "url": "https://findahelpline.com"},
 )
 """Where to turn, by region; `*` is everywhere."""
