@@ -1,18 +1,29 @@
 """The prototype's audio files: found by whatever their rows say, proved by their hashes, and played by media."""
 
+import asyncio
 import hashlib
+import io
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from common.clock import utc_now
+from common.progress import Progress, Told
 from embedded.object_store import PrivateObjectStore
 from media.models import Session
 from media.queries import current_audio
 from media.removals import Removals
+from media.sweeping import Sweeper
+from migration import commands
+from migration.commands import Options
+from tests.support.hand_clock import HandClock
 from tests.support.legacy_files import insert, make
 from tests.support.legacy_sound import RATE, beep, encoded, words
 from tests.support.media import media, settings
@@ -237,3 +248,93 @@ async def test_a_folder_without_a_bucket_to_bring_it_to_is_refused(
 
     assert ended.returncode == 2
     assert "AWS_S3_BUCKET_NAME" in ended.stderr
+
+
+class CutOff(Progress):
+    """Ends the command when a step begins, as a kill would."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(io.StringIO())
+        self._step = step
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Told]:
+        if what == self._step:
+            raise KeyboardInterrupt
+        with super().step(what) as told:
+            yield told
+
+
+def cut_off(target: Target, options: Options, step: str) -> None:
+    before = dict(os.environ)
+    os.environ.update(target.environment)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(commands.run(options, CutOff(step)))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+async def swept(
+    target: Target, database_url: str, object_store: PrivateObjectStore, bucket: str, *, after_days: int
+) -> int:
+    """How many objects media removes, because no row names them, as many days from now."""
+    await target.execute("UPDATE legacy.audio_file SET noted_at = noted_at - $1::interval", timedelta(days=after_days))
+    clock = HandClock(utc_now() + timedelta(days=after_days))
+    async with media(settings(database_url, object_store, aws_s3_bucket_name=bucket), clock=clock) as (process,):
+        return await Sweeper(process.service.database, process.service.app.state.storage, pause=0).sweep_due()
+
+
+async def test_a_file_that_media_removed_while_the_run_lay_cut_off_is_stored_again_before_its_row_is_written(
+    target: Target, file: Path, storage: Path, database_url: str, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    (storage / "merged" / "two.mp3").write_bytes(encoded(words(2), "mp3"))
+    kept, lost = add_session(file, "1", "one.mp3"), add_session(file, "2", "two.mp3")
+    await asyncio.to_thread(cut_off, target, Options(file, storage), "moving Session")
+    assert await swept(target, database_url, object_store, bucket, after_days=2) == 2
+    (storage / "merged" / "two.mp3").unlink()
+    report = storage / "certificate.json"
+
+    ended = await target.run("run", file, "--storage", storage, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    shown = certificate(report)["audio"]
+    assert shown["counts"] == {"stored and read back": 1, "missing": 1}
+    assert shown["sessions"] == {"missing": [lost]}, "what can be found nowhere any more is rendered anew"
+    assert await target.value("SELECT session_id FROM media.job") == lost
+    assert await swept(target, database_url, object_store, bucket, after_days=5) == 0, "a row names it"
+    async with media(settings(database_url, object_store, aws_s3_bucket_name=bucket)) as (process,):
+        assert (await process.api.get(f"/sessions/{kept}/playback-bundle")).status == 200
+
+
+async def test_a_file_about_to_be_removed_is_stored_again_even_where_the_prototypes_own_is_gone(
+    target: Target, file: Path, storage: Path, database_url: str, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    session_id = add_session(file, "1", "one.mp3")
+    await asyncio.to_thread(cut_off, target, Options(file, storage), "moving Session")
+    await target.execute("UPDATE legacy.audio_file SET noted_at = noted_at - interval '2 days'")
+    (storage / "merged" / "one.mp3").unlink()
+
+    assert (await target.run("run", file)).returncode == 0
+
+    assert await target.value("SELECT noted_at > now() - interval '1 hour' FROM legacy.audio_file")
+    assert (await stored(target, session_id))["engine"] == "prototype mp3"
+    assert (await target.run("verify", file)).returncode == 0
+
+
+async def test_a_run_that_was_cut_off_goes_on_with_the_folder_and_the_bucket_it_needs(
+    target: Target, file: Path, storage: Path
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    session_id = add_session(file, "1", "one.mp3")
+    await asyncio.to_thread(cut_off, target, Options(file), "moving Session")
+    await asyncio.to_thread(cut_off, target, Options(file, storage), "moving Session")
+
+    refused = await target.run("run", file, AWS_S3_BUCKET_NAME="")
+
+    assert (refused.returncode, "set AWS_S3_BUCKET_NAME" in refused.stderr) == (2, True), refused.stderr
+    assert (await target.run("run", file, "--storage", storage)).returncode == 0
+    assert (await stored(target, session_id))["engine"] == "prototype mp3", "it was missing only at first"

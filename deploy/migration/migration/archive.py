@@ -69,7 +69,9 @@ _BOOKS = """
         engine text,
         segments jsonb,
         generated_at timestamptz,
-        run bigint NOT NULL);
+        run bigint NOT NULL,
+        noted_at timestamptz NOT NULL DEFAULT now());
+    ALTER TABLE legacy.audio_file ADD COLUMN IF NOT EXISTS noted_at timestamptz NOT NULL DEFAULT now();
 """
 
 _STORED = """

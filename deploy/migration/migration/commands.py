@@ -3,11 +3,12 @@
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.clock import utc_now
 from common.progress import Progress
@@ -30,6 +31,11 @@ from migration.settings import Databases, bucket_settings
 from migration.snapshot import Snapshot, snapshot
 from migration.source import Source, opened
 from migration.values import BrokenText
+
+if TYPE_CHECKING:
+    from migration.audio import AudioMover
+
+_BROUGHT = "SELECT EXISTS (SELECT FROM legacy.audio_file WHERE run = $1 AND outcome = 'stored')"
 
 
 class NotReady(Exception):
@@ -79,8 +85,11 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
             await archive.make_tables(schemas.legacy)
             this = await runs.begin(schemas.legacy, shot.sha256, accounts)
             context = Context(accounts, this.started_at)
-            await _move_audio(options, source, findings, schemas, this, progress)
-            await Mover(source, findings, schemas, context, this, progress).move_all()
+            async with _audio(options, source, findings, schemas, this, progress) as audio:
+                if audio:
+                    await audio.move_all()
+                renew = audio.renew if audio else None
+                await Mover(source, findings, schemas, context, this, progress, renew=renew).move_all()
             folder = AudioFolder(options.storage) if options.storage else None
             left = left_behind(source, findings, folder, progress)
             looked = await _certify("run", this.started_at, shot, source, findings, schemas, context, left, progress)
@@ -169,19 +178,27 @@ async def _certify(
     return certify(what, times, parts, proof)
 
 
-async def _move_audio(
+@asynccontextmanager
+async def _audio(
     options: Options, source: Source, findings: Findings, schemas: Schemas, run: Run, progress: Progress
-) -> None:
+) -> "AsyncIterator[AudioMover | None]":
+    """Who brings the audio files; None where there is no bucket."""
     settings = bucket_settings()
     if settings is None:
         if options.storage:
             raise NotReady("--storage needs a bucket to bring the files to: set AWS_S3_BUCKET_NAME and its credentials")
+        if await schemas.legacy.fetchval(_BROUGHT, run.id):
+            raise NotReady(
+                "this run was cut off after it had brought audio files: set AWS_S3_BUCKET_NAME and its credentials, as"
+                " they may have to be stored again"
+            )
+        yield None
         return
     from migration.audio import AudioMover, Store  # what reads sound takes long to load
 
     folder = AudioFolder(options.storage) if options.storage else None
     async with Store(settings) as store:
-        await AudioMover(source, findings, schemas.legacy, store, folder, run, progress).move_all()
+        yield AudioMover(source, findings, schemas, store, folder, run, progress)
 
 
 async def _prove_audio(schemas: Schemas, progress: Progress) -> dict[str, Any]:

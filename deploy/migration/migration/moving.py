@@ -6,9 +6,10 @@ is archived is never moved again, whatever became of it since.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from common.clock import utc_now
 from common.progress import Progress
@@ -45,6 +46,8 @@ Chosen = tuple[Home, Sequence[Row] | WrittenLines]
 """Rows for one of the services' tables."""
 Conflict = tuple[str, str]
 """A service's table, and the key of a row of it that stood there before."""
+Renewal: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]
+"""Sees to it that the audio files of these sessions are in the bucket, and stay until rows name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Mover:
 
     def __init__(
         self, source: Source, findings: Findings, schemas: Schemas, context: Context, run: Run, progress: Progress,
-        *, dry: bool = False,
+        *, dry: bool = False, renew: Renewal | None = None,
     ) -> None:  # fmt: skip
         self._source = source
         self._findings = findings
@@ -83,6 +86,7 @@ class Mover:
         self._second = Archive(schemas.reader)
         self._empty: set[str] = set()
         self._dry = dry
+        self._renew = renew
         self._moved = Moved()
 
     async def move_all(self) -> Moved:
@@ -167,6 +171,8 @@ class Mover:
         return [place for place, key in enumerate(rows.keys) if key not in known]
 
     async def _move_batch(self, leader: PresentTable, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
+        if self._renew is not None and "Session" in batch:
+            await self._renew(batch["Session"].keys)
         context = self._context if self._dry else await self._archive.with_audio(self._context, batch)
         chosen: list[Chosen] = []
         conflicts: list[Conflict] = []
