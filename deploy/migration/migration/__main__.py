@@ -22,6 +22,7 @@ from migration.commands import NotReady, Options
 from migration.postgres import AlreadyRunning
 from migration.runs import NoSuchRun
 from migration.snapshot import NotADatabase
+from migration.source import BrokenFile
 
 COMPLETE, INCOMPLETE, USAGE = 0, 1, 2
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -38,7 +39,7 @@ def main() -> int:
     progress = Progress()
     try:
         return _carry_out(arguments, progress)
-    except (NotADatabase, BadMapping, ClerkUnusable, NotReady, NoSuchRun) as error:
+    except (NotADatabase, BrokenFile, BadMapping, ClerkUnusable, NotReady, NoSuchRun) as error:
         return _refuse(error)
     except AlreadyRunning:
         return _refuse("another migration is running on this database")

@@ -156,10 +156,12 @@ class AudioMover:
             self._findings.where_clean(self._source.tables[name]).replace("t.rowid", f"{row}.rowid")
             for name, row in (("Session", "s"), ("SessionAudio", "x"), ("AudioAsset", "a"))
         ]
+        meta = "a.metaJson" if self._has_meta else "NULL"
         cursor = self._source.connection.execute(
-            "SELECT s.id, a.hash, a.url, a.metaJson, x.generatedAt FROM SessionAudio x"
+            f"SELECT s.id, a.hash, a.url, {meta}, x.generatedAt FROM SessionAudio x"
             " JOIN Session s ON s.id = x.sessionId JOIN AudioAsset a ON a.id = x.mergedAudioAssetId"
-            f" WHERE {' AND '.join(clean)} AND (?1 IS NULL OR s.id IN (SELECT value FROM json_each(?1))) ORDER BY s.id",
+            f" WHERE {' AND '.join(clean)}"
+            " AND (?1 IS NULL OR s.id COLLATE BINARY IN (SELECT value FROM json_each(?1))) ORDER BY s.id",
             (keys,),
         )
         while rows := cursor.fetchmany(_PORTION):
@@ -167,13 +169,17 @@ class AudioMover:
 
     def _beeping(self) -> Iterator[str]:
         """Sessions that use a cached line which is a beep."""
-        if "SessionAudioAsset" not in self._source.tables:
+        if "SessionAudioAsset" not in self._source.tables or not self._has_meta:
             return
         lines = self._source.connection.execute(
             "SELECT l.sessionId, c.metaJson FROM SessionAudioAsset l JOIN AudioAsset c ON c.id = l.audioAssetId"
             " WHERE c.metaJson LIKE '%1500%' AND typeof(c.metaJson) = 'text'"
         )
         yield from (key for key, meta in lines if is_beep(meta))
+
+    @property
+    def _has_meta(self) -> bool:
+        return "metaJson" in self._source.tables["AudioAsset"].columns
 
     async def _settled(self, portion: list[Wanted]) -> set[str]:
         """Those whose file is stored, or that were moved, by this run before it was cut off or by an earlier one.

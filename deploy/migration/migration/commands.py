@@ -58,6 +58,8 @@ def inspect(options: Options, progress: Progress) -> dict[str, Any]:
     """What the file holds and what would go to the quarantine. Touches no database."""
     started_at = utc_now()
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        with progress.step("checking the file's integrity"):
+            source.require_integrity()
         findings = judge(source, progress)
         return {
             "command": "inspect",

@@ -216,6 +216,19 @@ class Mover:
                 conflicts.append((table.full_name, canonical(row[: table.key])))
         return [row for row in rows if row[: table.key] not in there]
 
+    async def _left_out(self, home: Home, rows: Sequence[Row]) -> list[Conflict]:
+        """Those of the rows that did not fit: something else stands in their place, or their parent is not there."""
+        table = home.table
+        if not home.proved:
+            return []
+        there = await postgres.present(self._schemas.of(table), table, rows)
+        pairs = zip(rows, table.settled_of(rows), strict=True)
+        return [
+            (table.full_name, canonical(row[: table.key]))
+            for row, settled in pairs
+            if there.get(row[: table.key]) != settled
+        ]
+
     async def _add(self, schema: str, chosen: Sequence[Chosen], conflicts: list[Conflict]) -> None:
         """In one transaction: nobody sees a session without its lines, or lines without their session."""
         session = getattr(self._schemas, schema)
@@ -237,6 +250,7 @@ class Mover:
                     apart = rows.rows() if isinstance(rows, WrittenLines) else _of_others(home, rows, gone)
                     left = await self._without_taken(home, apart, conflicts)
                     await postgres.add_what_fits(session, home.table, left)
+                    conflicts += await self._left_out(home, left)
 
     async def _deleted_meanwhile(self, session: Connection, schema: str, chosen: Sequence[Chosen]) -> set[str]:
         """Accounts of these rows that were deleted since the run began. They are asked for before any row is held."""

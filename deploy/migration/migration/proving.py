@@ -273,10 +273,12 @@ class Prover:
         conflicts = await self._schemas.legacy.fetch(query, table.full_name, list(keys))
         in_conflict = {keys[row[0]] for row in conflicts}
         for (rowid, _), want, have in zip(seen.expected, seen.wanted, seen.found, strict=True):
-            if have is None:
-                proof.removed.add(rowid)
-            elif want != have:
-                (proof.conflicts if rowid in in_conflict else proof.changed).add(rowid)
+            if want == have:
+                continue
+            if rowid in in_conflict:
+                proof.conflicts.add(rowid)
+            else:
+                (proof.removed if have is None else proof.changed).add(rowid)
 
     async def _prove_quarantine(self, table: PresentTable, proof: TableProof) -> None:
         query = "SELECT row_sha256, row_json FROM legacy.quarantine WHERE table_name = $1 AND row_sha256 = ANY($2)"
