@@ -165,7 +165,7 @@ class _Walk:
                     f"{KILLED.users:,} users, {sessions:,} sessions, {ODD} odd rows: {seconds:.1f} s when not killed.",
                     "Runs, each into a database of its own, were killed (SIGKILL) as soon as the database, or what",
                     "they said, showed that they had come so far; then started again, let finish, verified: both exit",
-                    "codes, and that services, archive and bucket held what the run that was not killed brought, by digests:",
+                    "codes, and that services, archive and bucket held what the run not killed brought, by digests:",
                 ),
                 _table(("killed", "rows in the services then; afterwards"), kills),
             )

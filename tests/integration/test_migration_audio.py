@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiobotocore.session import get_session
 
 from common.clock import utc_now
 from common.progress import Progress, Told
@@ -141,9 +142,13 @@ async def test_what_is_missing_unplayable_or_a_beep_is_listed_and_rendered_anew(
     outside = tmp_path / "outside.mp3"
     outside.write_bytes(encoded(words(6), "mp3"))
     (merged / "link.mp3").symlink_to(outside)
+    os.mkfifo(merged / "pipe.mp3")
+    addresses = ("pipe.mp3", "s3://bucket", "s3://a..b/x", "s3://a/../x", "https://h/" + "k" * 2000, "https://[::1",
+                 "https://h/%00")  # fmt: skip
     expected = {
         "missing": {add_session(file, "1", "C:\\gone.mp3"), add_session(file, "2", "link.mp3"),
-                    add_session(file, "3", f"/{outside}"), add_session(file, "8", "../outside.mp3")},
+                    add_session(file, "3", f"/{outside}"), add_session(file, "8", "../outside.mp3"),
+                    *(add_session(file, str(20 + place), url) for place, url in enumerate(addresses))},
         "unplayable": {add_session(file, "4", "text.mp3"), add_session(file, "5", "silent.m4a")},
         "beep": {add_session(file, "6", "beep.mp3"), add_session(file, "7", "cached.mp3")},
     }  # fmt: skip
@@ -338,3 +343,26 @@ async def test_a_run_that_was_cut_off_goes_on_with_the_folder_and_the_bucket_it_
     assert (refused.returncode, "set AWS_S3_BUCKET_NAME" in refused.stderr) == (2, True), refused.stderr
     assert (await target.run("run", file, "--storage", storage)).returncode == 0
     assert (await stored(target, session_id))["engine"] == "prototype mp3", "it was missing only at first"
+
+
+async def test_a_bucket_that_keeps_its_objects_from_our_keys_holds_up_nobody(
+    target: Target, file: Path, storage: Path, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    refused = add_session(file, "1", "https://theirs.s3.us-east-2.amazonaws.com/one.mp3")
+    user, resources = f"mover-{bucket}", [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": resources}]}
+    async with get_session().create_client(
+        "iam", endpoint_url=object_store.endpoint, region_name=object_store.region,
+        aws_access_key_id=object_store.access_key, aws_secret_access_key=object_store.secret_key,
+    ) as iam:  # fmt: skip
+        await iam.create_user(UserName=user)
+        await iam.put_user_policy(UserName=user, PolicyName="own", PolicyDocument=json.dumps(policy))
+        key = (await iam.create_access_key(UserName=user))["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    report = storage / "certificate.json"
+
+    ended = await target.run("run", file, "--report", report, **keys)
+
+    assert ended.returncode == 0, ended.stderr
+    assert certificate(report)["audio"]["sessions"] == {"refused": [refused]}
+    assert await target.value("SELECT session_id FROM media.job") == refused

@@ -18,10 +18,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from common.progress import Progress
 from media.object_keys import session_prefix
 from media.settings import MediaSettings
-from media.storage import IMMUTABLE, S3Storage
+from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
 from media.storage_audit import SETTLED_AFTER
 from migration.audio_files import AudioFolder, S3Place, s3_place
 from migration.audio_proof import STORED
@@ -34,7 +36,9 @@ from migration.source import Source
 from migration.values import instant
 
 LARGEST_FILE = 256 << 20
-MISSING, UNPLAYABLE, BEEP = "missing", "unplayable", "beep"
+MISSING, REFUSED, UNPLAYABLE, BEEP = "missing", "refused", "unplayable", "beep"
+_BEYOND_AN_ADDRESS = (401, 403, 408, 429)
+"""Refusals that have to do with who asks, or how often: another try may be answered."""
 _PORTION = 500
 RENEWED_AFTER = SETTLED_AFTER / 2
 """A file stored this long ago is stored again before a row names it: media looks at what is a day old."""
@@ -67,6 +71,10 @@ class Wanted:
         return session_id(self.key)
 
 
+class Refused(Exception):
+    """The store keeps this object from our credentials."""
+
+
 class Store:
     """Our bucket, and the ones that old addresses name, all with the same credentials."""
 
@@ -83,8 +91,18 @@ class Store:
         await self._stack.aclose()
 
     async def get(self, place: S3Place) -> bytes | None:
+        """None where nothing can be. Raises Refused, or StorageUnavailable, after which one may try again."""
         bucket = await self._bucket(place.bucket or self._settings.aws_s3_bucket_name, place.region)
-        return await bucket.get(place.key)
+        try:
+            return await bucket.get(place.key)
+        except StorageUnavailable as error:
+            answer = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
+            if answer.get("Error", {}).get("Code") == "AccessDenied":
+                raise Refused from error
+            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if 400 <= status < 500 and status not in _BEYOND_AN_ADDRESS:
+                return None
+            raise
 
     async def _bucket(self, name: str, region: str | None) -> S3Storage:
         if name not in self._buckets:
@@ -196,7 +214,10 @@ class AudioMover:
     async def _move(self, wanted: Wanted, beeping: bool) -> str:
         if beeping:
             return await self._note(wanted, BEEP)
-        data = await self._find(wanted)
+        try:
+            data = await self._find(wanted)
+        except Refused:
+            return await self._note(wanted, REFUSED)
         if data is None:
             return await self._note(wanted, MISSING)
         try:
