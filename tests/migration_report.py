@@ -150,15 +150,15 @@ class _Walk:
         for number, point in enumerate(points(sessions, values, ODD)):
             target = await self._target(f"killed-{number}")
             there = await kill_at(target, point, "run", file, "--storage", self._storage)
-            kills.append((point.name, await self._ended(target, whole, file, there)))
+            kills.append((point.name, *await self._ended(target, whole, file, there)))
         target = await self._target("taken-back")
         await self._told(target, "run", file, "--storage", self._storage)
         for point in points_back(sessions):
             there = await kill_at(target, point, "rollback", 1)
-            kills.append((f"rollback: {point.name}", _there(there, await self._left(target))))
+            kills.append((f"rollback: {point.name}", _there(there, await self._left(target)), "let go on"))
         await self._told(target, "rollback", 1)
         assert await self._left(target) == 0
-        kills.append(("rollback, let finish", f"0 rows left; {await self._moved_again(target, whole, file)}"))
+        kills.append(("rollback, let finish", "0", await self._moved_again(target, whole, file)))
         return "\n\n".join(
             (
                 _said(
@@ -167,15 +167,15 @@ class _Walk:
                     "they said, showed that they had come so far; then started again, let finish, verified: both exit",
                     "codes, and that services, archive and bucket held what the run not killed brought, by digests:",
                 ),
-                _table(("killed", "rows in the services then; afterwards"), kills),
+                _table(("killed", "rows in the services then", "afterwards"), kills),
             )
         )
 
-    async def _ended(self, target: Target, whole: Target, file: Path, there: bool) -> str:
+    async def _ended(self, target: Target, whole: Target, file: Path, there: bool) -> tuple[str, str]:
         rows = await self._left(target)
         await self._told(target, "run", file, "--storage", self._storage)
         await self._told(target, "verify", file)
-        return f"{_there(there, rows)}; {await self._same(target, whole)}"
+        return _there(there, rows), await self._same(target, whole)
 
     async def _moved_again(self, target: Target, whole: Target, file: Path) -> str:
         await target.execute("DELETE FROM media.discarded_audio")  # a worker of media does it in a moment
