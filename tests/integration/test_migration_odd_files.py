@@ -198,7 +198,7 @@ async def test_a_file_whose_index_misses_rows_is_refused(target: Target, file: P
         )
 
 
-async def test_inspect_says_that_a_file_is_damaged(target: Target, file: Path) -> None:
+async def test_a_damaged_file_is_refused(target: Target, file: Path) -> None:
     execute(file, "CREATE TABLE Feedback (words TEXT NOT NULL)")
     execute(file, "INSERT INTO Feedback VALUES ('some')")
     with writing(file) as database:
@@ -208,6 +208,6 @@ async def test_inspect_says_that_a_file_is_damaged(target: Target, file: Path) -
         opened.seek((page - 1) * size + 8)
         opened.write(b"\xff\xff")
 
-    ended = await target.run("inspect", file)
-
-    assert (ended.returncode, "integrity_check" in ended.stderr) == (2, True), ended.stderr
+    for command in ("inspect", "run"):
+        ended = await target.run(command, file)
+        assert (ended.returncode, "integrity_check" in ended.stderr) == (2, True), ended.stderr

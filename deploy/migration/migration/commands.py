@@ -62,7 +62,7 @@ def inspect(options: Options, progress: Progress) -> dict[str, Any]:
     started_at = utc_now()
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
         with progress.step("checking the file's integrity"):
-            source.require_integrity()
+            source.require_integrity(quick=False)
         findings = judge(source, progress)
         return {
             "command": "inspect",
@@ -80,6 +80,7 @@ def inspect(options: Options, progress: Progress) -> dict[str, Any]:
 async def run(options: Options, progress: Progress) -> dict[str, Any]:
     """Moves the file, looks at both ends, and certifies what it saw."""
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        source.require_integrity(quick=True)
         accounts = await _accounts(options, source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)

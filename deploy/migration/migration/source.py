@@ -187,9 +187,9 @@ class Source:
                     " `PRAGMA integrity_check` and `REINDEX` on a copy of it, then try again with the copy"
                 )
 
-    def require_integrity(self) -> None:
-        """Has SQLite look at every page, which takes long."""
-        (found,) = self.connection.execute("PRAGMA integrity_check(1)").fetchone()
+    def require_integrity(self, *, quick: bool) -> None:
+        """Has SQLite look at every page, and unless it is to be ``quick`` hold the indexes to the rows too."""
+        (found,) = self.connection.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(1)").fetchone()
         if found != "ok":
             raise BrokenFile(
                 "SQLite's integrity_check finds this file damaged: `sqlite3 FILE .recover` saves what it can"
