@@ -2,12 +2,11 @@
 
     python -m tests.migration_report [--page docs/migration.md]
 
-A full file with audio of every shape; a hostile one; a run that is killed ten times at random moments. Starts
-PostgreSQL, an S3 server and a stand-in for Clerk of its own; takes about three minutes.
+A full file with audio of every shape; a hostile one; runs that are killed at every stage. Starts
+PostgreSQL, an S3 server and a stand-in for Clerk of its own; takes about five minutes.
 """
 
 import asyncio
-import random
 import shutil
 import textwrap
 import time
@@ -20,9 +19,11 @@ from embedded.clerk import ClerkStandIn
 from embedded.object_store import PrivateObjectStore
 from embedded.postgres import PrivatePostgres
 from embedded.processes import free_ports
+from migration.legacy_tables import TABLES
 from tests.support.backup import execute
 from tests.support.hostile_file import fill_hostile
-from tests.support.legacy_files import Amounts, fill, writing
+from tests.support.kill_points import kill_at, points, points_back
+from tests.support.legacy_files import Amounts, fill, insert, writing
 from tests.support.legacy_files import execute as execute_in
 from tests.support.legacy_sound import store_audio
 from tests.support.migration import Target, certificate, prepare
@@ -30,8 +31,8 @@ from tests.support.pages import write_sections
 
 PLACE = Path("docs/migration")
 WIDTH = 130
-KILLS = 10
-FULL, KILLED = Amounts(users=40, sessions=5, lines=6), Amounts(users=600, sessions=5, lines=6)
+ODD = 500
+FULL, KILLED = Amounts(users=40, sessions=5, lines=6), Amounts(users=1200, sessions=5, lines=6)
 USERS = "default-user-id,jo@mail.test\n,user_jo\n"
 """By address, and whose are the sessions that lost their owner."""
 
@@ -48,7 +49,7 @@ async def _sections(folder: Path) -> Mapping[str, str]:
         return {
             "A full file": await walk.full(),
             "A hostile file": await walk.hostile(),
-            "Killed ten times": await walk.killed(),
+            "Killed wherever it may be": await walk.killed(),
         }
 
 
@@ -138,31 +139,59 @@ class _Walk:
 
     async def killed(self) -> str:
         file, whole = fill(self._folder / "killed.db", KILLED), await self._target("whole")
+        for number in range(ODD):
+            insert(file, "EntitlementEvent", userId="nobody", id=f"odd {number}")
         await store_audio(file, self._storage, self._objects, "whole")
         begun = time.perf_counter()
         await self._told(whole, "run", file, "--storage", self._storage)
         seconds = time.perf_counter() - begun
+        sessions, values = [await whole.value(f"SELECT count(*) FROM {name}") for name in _COUNTED_FIRST]
         kills = []
-        for number in range(KILLS):
-            after = seconds * random.uniform(number, number + 1) / KILLS
+        for number, point in enumerate(points(sessions, values, ODD)):
             target = await self._target(f"killed-{number}")
-            step = await self._kill(target, file, after)
-            rows = await self._left(target)
-            await self._told(target, "run", file, "--storage", self._storage)
-            await self._told(target, "verify", file)
-            assert await _digests(target) == await _digests(whole), f"killed after {after} s it ended as another state"
-            kills.append((f"{after:.1f}", step, f"{rows:,}", "0, 0, same"))
+            there = await kill_at(target, point, "run", file, "--storage", self._storage)
+            kills.append((point.name, *await self._ended(target, whole, file, there)))
+        target = await self._target("taken-back")
+        await self._told(target, "run", file, "--storage", self._storage)
+        for point in points_back(sessions):
+            there = await kill_at(target, point, "rollback", 1)
+            kills.append((f"rollback: {point.name}", _there(there, await self._left(target)), "let go on"))
+        await self._told(target, "rollback", 1)
+        assert await self._left(target) == 0
+        kills.append(("rollback, let finish", "0", await self._moved_again(target, whole, file)))
         return "\n\n".join(
             (
                 _said(
-                    f"Not killed, this file takes {seconds:.1f} s. Ten runs, each into a database of its own, were",
-                    "killed (SIGKILL) at a random moment of each tenth of that time, then started again, let finish,",
-                    "verified. Last: both exit codes, and that the services' tables held what the run that was not",
-                    "killed brought, by a digest of each:",
+                    f"{KILLED.users:,} users, {sessions:,} sessions, {ODD} odd rows: {seconds:.1f} s when not killed.",
+                    "Runs, each into a database of its own, were killed (SIGKILL) as soon as the database, or what",
+                    "they said, showed that they had come so far; then started again, let finish, verified: both exit",
+                    "codes, and that services, archive and bucket held what the run not killed brought, by digests:",
                 ),
-                _table(("killed after, s", "it had said last", "rows in the services then", "afterwards"), kills),
+                _table(("killed", "rows in the services then", "afterwards"), kills),
             )
         )
+
+    async def _ended(self, target: Target, whole: Target, file: Path, there: bool) -> tuple[str, str]:
+        rows = await self._left(target)
+        await self._told(target, "run", file, "--storage", self._storage)
+        await self._told(target, "verify", file)
+        return _there(there, rows), await self._same(target, whole)
+
+    async def _moved_again(self, target: Target, whole: Target, file: Path) -> str:
+        await target.execute("DELETE FROM media.discarded_audio")  # a worker of media does it in a moment
+        await self._told(target, "run", file, "--storage", self._storage)
+        await self._told(target, "verify", file)
+        return await self._same(target, whole)
+
+    async def _same(self, target: Target, whole: Target) -> str:
+        assert await _digests(target) == await _digests(whole), "it ended as another state"
+        assert await self._objects_of(target) == await self._objects_of(whole), "the bucket holds other files"
+        return "0, 0, same"
+
+    async def _objects_of(self, target: Target) -> Mapping[str, str]:
+        async with self._objects.client() as s3:
+            found = await s3.list_objects_v2(Bucket=target.environment["AWS_S3_BUCKET_NAME"], Prefix="audio/session/")
+        return {each["Key"]: each["ETag"] for each in found.get("Contents", [])}
 
     @property
     def _storage(self) -> Path:
@@ -193,18 +222,6 @@ class _Walk:
         assert ended.returncode == 0, ended.stderr
         return f"{said}\nexit code {ended.returncode}, after {seconds:.1f} s"
 
-    async def _kill(self, target: Target, file: Path, after: float) -> str:
-        """The last step that a killed run told of."""
-        said = self._folder / "said"
-        with said.open("wb") as output:
-            process = target.start("run", file, "--storage", self._storage, told=output)
-            await asyncio.sleep(after)
-            ended = process.poll() is not None
-            process.kill()
-            await asyncio.to_thread(process.wait, 30)
-        steps = said.read_text().replace("\r", "\n").strip().splitlines()
-        return "ended" if ended else (steps[-1] if steps else "starting")
-
     async def _left(self, target: Target) -> int:
         rows = " + ".join(f"(SELECT count(*) FROM {table})" for table in _COUNTED)
         return int(await target.value(f"SELECT {rows}"))
@@ -214,6 +231,8 @@ _COUNTED = (
     'identity."user"', "identity.user_value", "identity.preferences", "media.session", "media.session_line",
     "media.session_audio", "media.job", "media.curation_profile", "media.listening_event",
 )  # fmt: skip
+_COUNTED_FIRST = ("media.session", "identity.user_value")
+_ARCHIVED = tuple(f'legacy."{table.name}"' for table in TABLES)
 _MOMENTS = ("available_at", "created_at", "updated_at", "turn_at", "lookup_at")
 
 
@@ -225,8 +244,15 @@ async def _digests(target: Target) -> dict[str, str]:
         row = f"(to_jsonb(t) - {planned})::text" if table in ("media.job", 'identity."user"') else "to_jsonb(t)::text"
         query = f"SELECT md5(string_agg({row}, ',' ORDER BY {row})) FROM {table} t"
         found[table] = str(await target.value(query))
+    for table in (*_ARCHIVED, "legacy.quarantine", "legacy.audio_file"):
+        row = "(to_jsonb(t) - 'run' - '_run' - 'noted_at')::text"
+        found[table] = str(await target.value(f"SELECT md5(string_agg({row}, ',' ORDER BY {row})) FROM {table} t"))
     told = "SELECT md5(string_agg(message_id::text, ',' ORDER BY message_id)) FROM media.outbox"
     return found | {"media.outbox": str(await target.value(told))}
+
+
+def _there(there: bool, rows: int) -> str:
+    return f"{rows:,}" if there else f"{rows:,} (it had ended)"
 
 
 def _services(shown: Mapping[str, Any]) -> str:

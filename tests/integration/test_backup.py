@@ -197,7 +197,7 @@ def test_a_damaged_file_is_named(made: Path, tmp_path: Path, damage: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ['{"format": 1}', '{"format": 1, "schemas": []}', '{"format": 1, "schemas": {"a": 1}}']
+    "text", ['{"format": 2}', '{"format": 2, "schemas": []}', '{"format": 2, "schemas": {"a": 1}}']
 )
 async def test_a_manifest_that_the_tool_has_not_written_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
@@ -217,6 +217,24 @@ async def test_a_disk_that_cannot_be_written_is_not_taken_for_the_database(sourc
     assert ended.returncode == 1
     assert "cut off: No space left on device: the folder of the backups" in ended.stderr
     assert backups(tmp_path) == []
+
+
+@pytest.mark.parametrize("left_out", ["files", "schemas"])
+async def test_a_manifest_that_was_altered_is_refused_before_anything_is_changed(
+    database_url: str, made: Path, tmp_path: Path, left_out: str
+) -> None:
+    for path in made.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    told = json.loads((tmp_path / manifest.MANIFEST).read_text())
+    told[left_out] = type(told[left_out])()
+    (tmp_path / manifest.MANIFEST).write_text(json.dumps(told))
+
+    ended = await tool.restore(database_url, tmp_path)
+
+    assert (ended.returncode, "is not as this tool writes it" in ended.stderr) == (2, True), ended.stderr
+    session = await asyncpg.connect(database_url)
+    assert await session.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = 'identity'") == 0
+    await session.close()
 
 
 async def test_a_damaged_backup_is_refused_before_anything_is_changed(

@@ -1,18 +1,30 @@
 """The prototype's audio files: found by whatever their rows say, proved by their hashes, and played by media."""
 
+import asyncio
 import hashlib
+import io
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from aiobotocore.session import get_session
 
+from common.clock import utc_now
+from common.progress import Progress, Told
 from embedded.object_store import PrivateObjectStore
 from media.models import Session
 from media.queries import current_audio
 from media.removals import Removals
+from media.sweeping import Sweeper
+from migration import commands
+from migration.commands import Options
+from tests.support.hand_clock import HandClock
 from tests.support.legacy_files import insert, make
 from tests.support.legacy_sound import RATE, beep, encoded, words
 from tests.support.media import media, settings
@@ -130,9 +142,13 @@ async def test_what_is_missing_unplayable_or_a_beep_is_listed_and_rendered_anew(
     outside = tmp_path / "outside.mp3"
     outside.write_bytes(encoded(words(6), "mp3"))
     (merged / "link.mp3").symlink_to(outside)
+    os.mkfifo(merged / "pipe.mp3")
+    addresses = ("pipe.mp3", "s3://bucket", "s3://a..b/x", "s3://a/../x", "https://h/" + "k" * 2000, "https://[::1",
+                 "https://h/%00")  # fmt: skip
     expected = {
         "missing": {add_session(file, "1", "C:\\gone.mp3"), add_session(file, "2", "link.mp3"),
-                    add_session(file, "3", f"/{outside}"), add_session(file, "8", "../outside.mp3")},
+                    add_session(file, "3", f"/{outside}"), add_session(file, "8", "../outside.mp3"),
+                    *(add_session(file, str(20 + place), url) for place, url in enumerate(addresses))},
         "unplayable": {add_session(file, "4", "text.mp3"), add_session(file, "5", "silent.m4a")},
         "beep": {add_session(file, "6", "beep.mp3"), add_session(file, "7", "cached.mp3")},
     }  # fmt: skip
@@ -237,3 +253,116 @@ async def test_a_folder_without_a_bucket_to_bring_it_to_is_refused(
 
     assert ended.returncode == 2
     assert "AWS_S3_BUCKET_NAME" in ended.stderr
+
+
+class CutOff(Progress):
+    """Ends the command when a step begins, as a kill would."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(io.StringIO())
+        self._step = step
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Told]:
+        if what == self._step:
+            raise KeyboardInterrupt
+        with super().step(what) as told:
+            yield told
+
+
+def cut_off(target: Target, options: Options, step: str) -> None:
+    before = dict(os.environ)
+    os.environ.update(target.environment)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(commands.run(options, CutOff(step)))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+async def swept(
+    target: Target, database_url: str, object_store: PrivateObjectStore, bucket: str, *, after_days: int
+) -> int:
+    """How many objects media removes, because no row names them, as many days from now."""
+    await target.execute("UPDATE legacy.audio_file SET noted_at = noted_at - $1::interval", timedelta(days=after_days))
+    clock = HandClock(utc_now() + timedelta(days=after_days))
+    async with media(settings(database_url, object_store, aws_s3_bucket_name=bucket), clock=clock) as (process,):
+        return await Sweeper(process.service.database, process.service.app.state.storage, pause=0).sweep_due()
+
+
+async def test_a_file_that_media_removed_while_the_run_lay_cut_off_is_stored_again_before_its_row_is_written(
+    target: Target, file: Path, storage: Path, database_url: str, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    (storage / "merged" / "two.mp3").write_bytes(encoded(words(2), "mp3"))
+    kept, lost = add_session(file, "1", "one.mp3"), add_session(file, "2", "two.mp3")
+    await asyncio.to_thread(cut_off, target, Options(file, storage), "moving Session")
+    assert await swept(target, database_url, object_store, bucket, after_days=2) == 2
+    (storage / "merged" / "two.mp3").unlink()
+    report = storage / "certificate.json"
+
+    ended = await target.run("run", file, "--storage", storage, "--report", report)
+
+    assert ended.returncode == 0, ended.stderr
+    shown = certificate(report)["audio"]
+    assert shown["counts"] == {"stored and read back": 1, "missing": 1}
+    assert shown["sessions"] == {"missing": [lost]}, "what can be found nowhere any more is rendered anew"
+    assert await target.value("SELECT session_id FROM media.job") == lost
+    assert await swept(target, database_url, object_store, bucket, after_days=5) == 0, "a row names it"
+    async with media(settings(database_url, object_store, aws_s3_bucket_name=bucket)) as (process,):
+        assert (await process.api.get(f"/sessions/{kept}/playback-bundle")).status == 200
+
+
+async def test_a_file_about_to_be_removed_is_stored_again_even_where_the_prototypes_own_is_gone(
+    target: Target, file: Path, storage: Path, database_url: str, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    session_id = add_session(file, "1", "one.mp3")
+    await asyncio.to_thread(cut_off, target, Options(file, storage), "moving Session")
+    await target.execute("UPDATE legacy.audio_file SET noted_at = noted_at - interval '2 days'")
+    (storage / "merged" / "one.mp3").unlink()
+
+    assert (await target.run("run", file)).returncode == 0
+
+    assert await target.value("SELECT noted_at > now() - interval '1 hour' FROM legacy.audio_file")
+    assert (await stored(target, session_id))["engine"] == "prototype mp3"
+    assert (await target.run("verify", file)).returncode == 0
+
+
+async def test_a_run_that_was_cut_off_goes_on_with_the_folder_and_the_bucket_it_needs(
+    target: Target, file: Path, storage: Path
+) -> None:
+    (storage / "merged" / "one.mp3").write_bytes(encoded(words(1), "mp3"))
+    session_id = add_session(file, "1", "one.mp3")
+    await asyncio.to_thread(cut_off, target, Options(file), "moving Session")
+    await asyncio.to_thread(cut_off, target, Options(file, storage), "moving Session")
+
+    refused = await target.run("run", file, AWS_S3_BUCKET_NAME="")
+
+    assert (refused.returncode, "set AWS_S3_BUCKET_NAME" in refused.stderr) == (2, True), refused.stderr
+    assert (await target.run("run", file, "--storage", storage)).returncode == 0
+    assert (await stored(target, session_id))["engine"] == "prototype mp3", "it was missing only at first"
+
+
+async def test_a_bucket_that_keeps_its_objects_from_our_keys_holds_up_nobody(
+    target: Target, file: Path, storage: Path, object_store: PrivateObjectStore, bucket: str
+) -> None:
+    refused = add_session(file, "1", "https://theirs.s3.us-east-2.amazonaws.com/one.mp3")
+    user, resources = f"mover-{bucket}", [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": resources}]}
+    async with get_session().create_client(
+        "iam", endpoint_url=object_store.endpoint, region_name=object_store.region,
+        aws_access_key_id=object_store.access_key, aws_secret_access_key=object_store.secret_key,
+    ) as iam:  # fmt: skip
+        await iam.create_user(UserName=user)
+        await iam.put_user_policy(UserName=user, PolicyName="own", PolicyDocument=json.dumps(policy))
+        key = (await iam.create_access_key(UserName=user))["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    report = storage / "certificate.json"
+
+    ended = await target.run("run", file, "--report", report, **keys)
+
+    assert ended.returncode == 0, ended.stderr
+    assert certificate(report)["audio"]["sessions"] == {"refused": [refused]}
+    assert await target.value("SELECT session_id FROM media.job") == refused

@@ -51,11 +51,13 @@ class Target:
             text=True,
         )
 
-    def start(self, *arguments: object, told: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: object, told: IO[bytes] | int = subprocess.DEVNULL, **variables: str
+    ) -> subprocess.Popen[bytes]:
         """The same, to be killed; what it tells of its progress goes to ``told``."""
         return subprocess.Popen(
             [sys.executable, "-m", "migration", *map(str, arguments)],
-            env={"PATH": os.defpath, **self.environment},
+            env={"PATH": os.defpath, **self.environment, **variables},
             stdout=subprocess.DEVNULL,
             stderr=told,
         )

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+SEAL = "seal"
 MANIFEST = "manifest.json"
 OBJECTS = "objects.jsonl"
 _CHUNK = 1 << 20
@@ -76,7 +77,8 @@ class Manifest:
         return int(self.server.partition(".")[0])
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+        told = asdict(self)
+        return json.dumps({**told, SEAL: _seal_of(told)}, indent=2) + "\n"
 
 
 def read(folder: Path) -> Manifest:
@@ -89,10 +91,17 @@ def read(folder: Path) -> Manifest:
         raise NotABackup(f"{folder / MANIFEST} cannot be read: {type(error).__name__}") from None
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise NotABackup(f"{folder / MANIFEST} is of another format than {FORMAT}: use the tool that made it")
+    if told.pop(SEAL, None) != _seal_of(told):
+        raise NotABackup(f"{folder / MANIFEST} is not as this tool writes it: take another backup")
     try:
         return _manifest(told)
     except (AttributeError, KeyError, TypeError):
         raise NotABackup(f"{folder / MANIFEST} is not as this tool writes it: take another backup") from None
+
+
+def _seal_of(told: dict[str, Any]) -> str:
+    """Of all else it says: without it a manifest that names fewer files or tables would be fulfilled by less."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(told: dict[str, Any]) -> Manifest:

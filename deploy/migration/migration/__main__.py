@@ -22,6 +22,7 @@ from migration.commands import NotReady, Options
 from migration.postgres import AlreadyRunning
 from migration.runs import NoSuchRun
 from migration.snapshot import NotADatabase
+from migration.source import BrokenFile
 
 COMPLETE, INCOMPLETE, USAGE = 0, 1, 2
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -38,7 +39,7 @@ def main() -> int:
     progress = Progress()
     try:
         return _carry_out(arguments, progress)
-    except (NotADatabase, BadMapping, ClerkUnusable, NotReady, NoSuchRun) as error:
+    except (NotADatabase, BrokenFile, BadMapping, ClerkUnusable, NotReady, NoSuchRun) as error:
         return _refuse(error)
     except AlreadyRunning:
         return _refuse("another migration is running on this database")
@@ -65,6 +66,7 @@ def _carry_out(arguments: argparse.Namespace, progress: Progress) -> int:
         issuer=getattr(arguments, "issuer", None),
         match_addresses=getattr(arguments, "match_addresses", False),
         dry=getattr(arguments, "dry_run", False),
+        keep_existing=getattr(arguments, "keep_existing", False),
     )
     if options.users is not None and not options.users.is_file():
         return _refuse(f"there is no file {options.users.name}")
@@ -85,7 +87,23 @@ def _report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> int:
         arguments.report.write_text(text + "\n")
         if "certificate" in report:
             arguments.report.with_suffix(".html").write_text(page(report))
-    return COMPLETE if report.get("complete", True) else INCOMPLETE
+    if report.get("complete", True):
+        return COMPLETE
+    print(_advice(report), file=sys.stderr)
+    return INCOMPLETE
+
+
+def _advice(report: Mapping[str, Any]) -> str:
+    """What is not as it should be, in a line; the report has the lists."""
+    if report["command"] == "rollback":
+        return f"{sum(report['keptBecauseChanged'].values())} rows were changed since and stay: see the report"
+    if report["command"] == "run --dry-run":
+        return f"in the place of {report['conflicts']} rows others stand already: they would stay"
+    taken = {part["table"]: part["conflicts"]["count"] for part in report["services"] if part["conflicts"]["count"]}
+    parts = [f"{count} of {table} found others in their place" for table, count in taken.items()]
+    parts += [f"{part['table']} is not as it was moved" for part in report["tables"] if not part["proved"]]
+    parts += [] if report["audio"]["intact"] else ["audio files are lost or altered"]
+    return f"not every row is accounted for: {'; '.join(parts)}. What to do is in deploy/migration/README.md"
 
 
 def _refuse(reason: object) -> int:
@@ -141,6 +159,11 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--issuer", metavar="URL", help="the identity provider of the accounts (default: as the gateway's settings say)"
+    )
+    command.add_argument(
+        "--keep-existing",
+        action="store_true",
+        help="rows that stood where the file's belong are to stay; the file's are in the archive, and count as moved",
     )
     command.add_argument("--dry-run", action="store_true", help="say what would be moved; write nothing")
 

@@ -56,7 +56,9 @@ _BOOKS = """
         table_name text NOT NULL,
         row_key text NOT NULL,
         run bigint NOT NULL,
+        accepted boolean NOT NULL DEFAULT false,
         PRIMARY KEY (table_name, row_key));
+    ALTER TABLE legacy.conflict ADD COLUMN IF NOT EXISTS accepted boolean NOT NULL DEFAULT false;
     CREATE TABLE IF NOT EXISTS legacy.audio_file (
         session_id text PRIMARY KEY,
         outcome text NOT NULL,
@@ -69,7 +71,9 @@ _BOOKS = """
         engine text,
         segments jsonb,
         generated_at timestamptz,
-        run bigint NOT NULL);
+        run bigint NOT NULL,
+        noted_at timestamptz NOT NULL DEFAULT now());
+    ALTER TABLE legacy.audio_file ADD COLUMN IF NOT EXISTS noted_at timestamptz NOT NULL DEFAULT now();
 """
 
 _STORED = """

@@ -2,38 +2,57 @@
 
 A file is taken from the folder or from S3, listened to, stored under its session's own prefix with its hash, and noted.
 What is missing, cannot be played or holds a beep instead of words is noted too: that session is rendered anew.
+
+Media removes objects that no row names when they are a day old. A run that was cut off, or one that takes days, may
+have stored a file that long before its session's row is written: then the file is stored again first.
 """
 
 import asyncio
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from common.progress import Progress
 from media.object_keys import session_prefix
 from media.settings import MediaSettings
-from media.storage import IMMUTABLE, S3Storage
+from media.storage import IMMUTABLE, S3Storage, StorageUnavailable
+from media.storage_audit import SETTLED_AFTER
 from migration.audio_files import AudioFolder, S3Place, s3_place
 from migration.audio_proof import STORED
 from migration.findings import Findings
 from migration.homes import session_id
 from migration.moving import Run
-from migration.postgres import Connection
-from migration.sound import NotPlayable, is_beep, listen, segments
+from migration.postgres import Schemas
+from migration.sound import CONTENT_TYPES, NotPlayable, is_beep, listen, segments
 from migration.source import Source
 from migration.values import instant
 
 LARGEST_FILE = 256 << 20
-MISSING, UNPLAYABLE, BEEP = "missing", "unplayable", "beep"
+MISSING, REFUSED, UNPLAYABLE, BEEP = "missing", "refused", "unplayable", "beep"
+_BEYOND_AN_ADDRESS = (401, 403, 408, 429)
+"""Refusals that have to do with who asks, or how often: another try may be answered."""
 _PORTION = 500
-_NOTE = """
-    INSERT INTO legacy.audio_file VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT (session_id) DO NOTHING
+RENEWED_AFTER = SETTLED_AFTER / 2
+"""A file stored this long ago is stored again before a row names it: media looks at what is a day old."""
+_NOTED = "outcome audio_key duration_ms loudness_lufs true_peak_dbtp size_bytes sha256 engine segments generated_at run"
+_NOTE = f"""
+    INSERT INTO legacy.audio_file (session_id, {", ".join(_NOTED.split())})
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (session_id) DO UPDATE
+    SET {", ".join(f"{name} = excluded.{name}" for name in _NOTED.split())}, noted_at = now()
+"""
+_RENEWED = "UPDATE legacy.audio_file SET noted_at = now() WHERE session_id = $1"
+_AGED = """
+    SELECT session_id, audio_key, sha256 FROM legacy.audio_file
+    WHERE session_id = ANY($1::text[]) AND outcome = 'stored' AND noted_at < now() - $2::interval
 """
 
 
@@ -52,6 +71,10 @@ class Wanted:
         return session_id(self.key)
 
 
+class Refused(Exception):
+    """The store keeps this object from our credentials."""
+
+
 class Store:
     """Our bucket, and the ones that old addresses name, all with the same credentials."""
 
@@ -68,8 +91,18 @@ class Store:
         await self._stack.aclose()
 
     async def get(self, place: S3Place) -> bytes | None:
+        """None where nothing can be. Raises Refused, or StorageUnavailable, after which one may try again."""
         bucket = await self._bucket(place.bucket or self._settings.aws_s3_bucket_name, place.region)
-        return await bucket.get(place.key)
+        try:
+            return await bucket.get(place.key)
+        except StorageUnavailable as error:
+            answer = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
+            if answer.get("Error", {}).get("Code") == "AccessDenied":
+                raise Refused from error
+            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if 400 <= status < 500 and status not in _BEYOND_AN_ADDRESS:
+                return None
+            raise
 
     async def _bucket(self, name: str, region: str | None) -> S3Storage:
         if name not in self._buckets:
@@ -89,7 +122,7 @@ class AudioMover:
         self,
         source: Source,
         findings: Findings,
-        legacy: Connection,
+        schemas: Schemas,
         store: Store,
         folder: AudioFolder | None,
         run: Run,
@@ -97,7 +130,7 @@ class AudioMover:
     ) -> None:
         self._source = source
         self._findings = findings
-        self._legacy = legacy
+        self._media, self._legacy = schemas.media, schemas.legacy
         self._store = store
         self._folder = folder
         self._run = run
@@ -119,22 +152,42 @@ class AudioMover:
                     told(outcomes.total(), total)
         return outcomes
 
-    def _wanted(self) -> Iterator[list[Wanted]]:
+    async def renew(self, keys: Sequence[str]) -> None:
+        """Before the rows of these sessions are written: what media might remove, or has removed, is stored again."""
+        ids = {session_id(key): key for key in keys}
+        aged = {row["session_id"]: row for row in await self._legacy.fetch(_AGED, list(ids), RENEWED_AFTER)}
+        if not aged:
+            return
+        for portion in self._wanted(json.dumps([ids[one] for one in aged])):
+            for wanted in portion:
+                row = aged[wanted.session_id]
+                data = await self._store.ours.get(row["audio_key"])
+                if data is None or hashlib.sha256(data).hexdigest() != row["sha256"]:
+                    await self._move(wanted, beeping=False)
+                else:
+                    await self._put(row["audio_key"], data)
+                    await self._legacy.execute(_RENEWED, wanted.session_id)
+
+    def _wanted(self, keys: str | None = None) -> Iterator[list[Wanted]]:
+        """The files of all sessions, or of those in a JSON list."""
         clean = [
             self._findings.where_clean(self._source.tables[name]).replace("t.rowid", f"{row}.rowid")
             for name, row in (("Session", "s"), ("SessionAudio", "x"), ("AudioAsset", "a"))
         ]
+        meta = "a.metaJson" if self._has_meta else "NULL"
         cursor = self._source.connection.execute(
-            "SELECT s.id, a.hash, a.url, a.metaJson, x.generatedAt FROM SessionAudio x"
+            f"SELECT s.id, a.hash, a.url, {meta}, x.generatedAt FROM SessionAudio x"
             " JOIN Session s ON s.id = x.sessionId JOIN AudioAsset a ON a.id = x.mergedAudioAssetId"
-            f" WHERE {' AND '.join(clean)} ORDER BY s.id"
+            f" WHERE {' AND '.join(clean)}"
+            " AND (?1 IS NULL OR s.id COLLATE BINARY IN (SELECT value FROM json_each(?1))) ORDER BY s.id",
+            (keys,),
         )
         while rows := cursor.fetchmany(_PORTION):
             yield [Wanted(key, name, url, meta, instant(at)) for key, name, url, meta, at in rows]
 
     def _beeping(self) -> Iterator[str]:
         """Sessions that use a cached line which is a beep."""
-        if "SessionAudioAsset" not in self._source.tables:
+        if "SessionAudioAsset" not in self._source.tables or not self._has_meta:
             return
         lines = self._source.connection.execute(
             "SELECT l.sessionId, c.metaJson FROM SessionAudioAsset l JOIN AudioAsset c ON c.id = l.audioAssetId"
@@ -142,17 +195,29 @@ class AudioMover:
         )
         yield from (key for key, meta in lines if is_beep(meta))
 
+    @property
+    def _has_meta(self) -> bool:
+        return "metaJson" in self._source.tables["AudioAsset"].columns
+
     async def _settled(self, portion: list[Wanted]) -> set[str]:
-        """What this run, before it was cut off, or an earlier one has decided already."""
+        """Those whose file is stored, or that were moved, by this run before it was cut off or by an earlier one.
+
+        What was missing is looked for again: this time the folder may have been named.
+        """
         ids, keys = [one.session_id for one in portion], [one.key for one in portion]
-        noted = await self._legacy.fetch("SELECT session_id FROM legacy.audio_file WHERE session_id = ANY($1)", ids)
+        stored = "SELECT session_id FROM legacy.audio_file WHERE session_id = ANY($1) AND outcome = 'stored'"
+        found = {row[0] for row in await self._legacy.fetch(stored, ids)}
+        found |= {row[0] for row in await self._media.fetch("SELECT id FROM media.session WHERE id = ANY($1)", ids)}
         moved = await self._legacy.fetch('SELECT id FROM legacy."Session" WHERE id = ANY($1)', keys)
-        return {row[0] for row in noted} | {session_id(row[0]) for row in moved}
+        return found | {session_id(row[0]) for row in moved}
 
     async def _move(self, wanted: Wanted, beeping: bool) -> str:
         if beeping:
             return await self._note(wanted, BEEP)
-        data = await self._find(wanted)
+        try:
+            data = await self._find(wanted)
+        except Refused:
+            return await self._note(wanted, REFUSED)
         if data is None:
             return await self._note(wanted, MISSING)
         try:
@@ -163,7 +228,7 @@ class AudioMover:
             return await self._note(wanted, BEEP)
         digest = hashlib.sha256(data).hexdigest()
         key = f"{session_prefix(wanted.session_id)}{digest}.{sound.ending}"
-        await self._store_once(key, data, digest, sound.content_type)
+        await self._put(key, data)
         heard = segments(wanted.meta_json, sound)
         measured = (sound.duration_ms, sound.loudness_lufs, sound.true_peak_dbtp, len(data), digest)
         return await self._note(wanted, STORED, key, *measured, f"prototype {sound.ending}", heard, wanted.generated_at)
@@ -175,10 +240,10 @@ class AudioMover:
         place = s3_place(wanted.url)
         return await self._store.get(place) if place else None
 
-    async def _store_once(self, key: str, data: bytes, digest: str, content_type: str) -> None:
-        there = await self._store.ours.head(key)
-        if there is None or (there.size, there.sha256) != (len(data), digest):
-            await self._store.ours.put(key, data, content_type=content_type, cache_control=IMMUTABLE)
+    async def _put(self, key: str, data: bytes) -> None:
+        """Also where it is stored already, by a run that was cut off: from now on it counts as new."""
+        content_type = CONTENT_TYPES[key.rpartition(".")[2]]
+        await self._store.ours.put(key, data, content_type=content_type, cache_control=IMMUTABLE)
 
     async def _note(self, wanted: Wanted, outcome: str, *measured: Any) -> str:
         filled = measured or (None,) * 9

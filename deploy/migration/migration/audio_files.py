@@ -6,12 +6,15 @@ address in a row is a hint to a name there, never something to open.
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _ENDINGS = (".m4a", ".mp3", ".mp4", ".aac", ".wav")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_LONGEST_KEY = 1024
 _VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.s3[.-](?:(?P<region>[a-z0-9-]+)\.)?amazonaws\.com")
 _PATH_STYLE = re.compile(r"s3[.-](?:(?P<region>[a-z0-9-]+)\.)?amazonaws\.com")
 
@@ -27,6 +30,14 @@ class S3Place:
 
 def s3_place(url: str) -> S3Place | None:
     """None for anything that is no address of an object."""
+    place = _place(url)
+    if place is None or not 0 < len(place.key.encode()) <= _LONGEST_KEY:
+        return None
+    named = place.bucket is None or (_BUCKET.fullmatch(place.bucket) and ".." not in place.bucket)
+    return place if named else None
+
+
+def _place(url: str) -> S3Place | None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -46,14 +57,14 @@ def s3_place(url: str) -> S3Place | None:
 
 
 class AudioFolder:
-    """The files under a folder, by name. Links are not followed: they could lead out of it."""
+    """The files under a folder, by name. Links are not followed, they could lead out of it; pipes are no files."""
 
     def __init__(self, root: Path) -> None:
         self._by_name: dict[str, list[Path]] = {}
         for folder, _, names in os.walk(root):
             for name in names:
                 path = Path(folder, name)
-                if not path.is_symlink():
+                if stat.S_ISREG(path.lstat().st_mode):
                     self._by_name.setdefault(name.lower(), []).append(path)
 
     def find(self, reference: str, content_hash: str) -> Path | None:

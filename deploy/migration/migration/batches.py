@@ -69,7 +69,7 @@ class _LinesOf:
         self._source = source
         self.table = table
         # clean lines have a clean session, so those between two sessions' keys belong to sessions of this portion
-        self._where = f"t.sessionId BETWEEN ? AND ? AND {findings.where_clean(table)}"
+        self._where = f"t.sessionId COLLATE BINARY BETWEEN ? AND ? AND {findings.where_clean(table)}"
         self._order = _by_key("sessionId", "idx")
         self._ends = (sessions[0], sessions[-1])
 

@@ -118,6 +118,7 @@ def _home(proof: HomeProof) -> dict[str, Any]:
         "changedSince": _listed(proof.changed),
         "removedSince": _listed(proof.removed),
         "conflicts": _listed(proof.conflicts),
+        "acceptedConflicts": _listed(proof.accepted),
     }
 
 
@@ -155,7 +156,17 @@ def page(certificate: Mapping[str, Any]) -> str:
         ),
         "<h2>What the services hold</h2>",
         _grid(
-            ("table", "rows", "changed since", "removed since", "in conflict", "digest expected", "digest found", ""),
+            (
+                "table",
+                "rows",
+                "changed since",
+                "removed since",
+                "in conflict",
+                "accepted",
+                "digest expected",
+                "digest found",
+                "",
+            ),
             [
                 (
                     h["table"],
@@ -163,6 +174,7 @@ def page(certificate: Mapping[str, Any]) -> str:
                     h["changedSince"]["count"],
                     h["removedSince"]["count"],
                     h["conflicts"]["count"],
+                    h["acceptedConflicts"]["count"],
                     h["expectedDigest"],
                     h["foundDigest"],
                     _mark(h),

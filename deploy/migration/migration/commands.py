@@ -3,11 +3,12 @@
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.clock import utc_now
 from common.progress import Progress
@@ -31,6 +32,12 @@ from migration.snapshot import Snapshot, snapshot
 from migration.source import Source, opened
 from migration.values import BrokenText
 
+if TYPE_CHECKING:
+    from migration.audio import AudioMover
+
+_ACCEPT = "UPDATE legacy.conflict SET accepted = true WHERE NOT accepted"
+_BROUGHT = "SELECT EXISTS (SELECT FROM legacy.audio_file WHERE run = $1 AND outcome = 'stored')"
+
 
 class NotReady(Exception):
     """Something has to be done first; the message says what."""
@@ -46,12 +53,16 @@ class Options:
     issuer: str | None = None
     match_addresses: bool = False
     dry: bool = False
+    keep_existing: bool = False
+    """Rows that stood where the file's belong are to stay."""
 
 
 def inspect(options: Options, progress: Progress) -> dict[str, Any]:
     """What the file holds and what would go to the quarantine. Touches no database."""
     started_at = utc_now()
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        with progress.step("checking the file's integrity"):
+            source.require_integrity(quick=False)
         findings = judge(source, progress)
         return {
             "command": "inspect",
@@ -69,18 +80,24 @@ def inspect(options: Options, progress: Progress) -> dict[str, Any]:
 async def run(options: Options, progress: Progress) -> dict[str, Any]:
     """Moves the file, looks at both ends, and certifies what it saw."""
     with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+        source.require_integrity(quick=True)
         accounts = await _accounts(options, source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)
             await _require_no_removals(schemas, source, dry=options.dry)
             findings = await _judge(source, schemas, accounts, progress)
             if options.dry:
-                return await _rehearse(shot, source, findings, schemas, accounts, progress)
+                return await _rehearse(options, shot, source, findings, schemas, accounts, progress)
             await archive.make_tables(schemas.legacy)
             this = await runs.begin(schemas.legacy, shot.sha256, accounts)
             context = Context(accounts, this.started_at)
-            await _move_audio(options, source, findings, schemas, this, progress)
-            await Mover(source, findings, schemas, context, this, progress).move_all()
+            async with _audio(options, source, findings, schemas, this, progress) as audio:
+                if audio:
+                    await audio.move_all()
+                renew = audio.renew if audio else None
+                await Mover(source, findings, schemas, context, this, progress, renew=renew).move_all()
+            if options.keep_existing:
+                await schemas.legacy.execute(_ACCEPT)
             folder = AudioFolder(options.storage) if options.storage else None
             left = left_behind(source, findings, folder, progress)
             looked = await _certify("run", this.started_at, shot, source, findings, schemas, context, left, progress)
@@ -90,6 +107,7 @@ async def run(options: Options, progress: Progress) -> dict[str, Any]:
 
 
 async def _rehearse(
+    options: Options,
     shot: Snapshot,
     source: Source,
     findings: Findings,
@@ -102,7 +120,7 @@ async def _rehearse(
     would = await mover.move_all()
     return {
         "command": "run --dry-run",
-        "complete": would.conflicts == 0,
+        "complete": would.conflicts == 0 or options.keep_existing,
         "startedAt": started_at.isoformat(),
         "finishedAt": utc_now().isoformat(),
         "source": describe_source(shot, source),
@@ -169,19 +187,27 @@ async def _certify(
     return certify(what, times, parts, proof)
 
 
-async def _move_audio(
+@asynccontextmanager
+async def _audio(
     options: Options, source: Source, findings: Findings, schemas: Schemas, run: Run, progress: Progress
-) -> None:
+) -> "AsyncIterator[AudioMover | None]":
+    """Who brings the audio files; None where there is no bucket."""
     settings = bucket_settings()
     if settings is None:
         if options.storage:
             raise NotReady("--storage needs a bucket to bring the files to: set AWS_S3_BUCKET_NAME and its credentials")
+        if await schemas.legacy.fetchval(_BROUGHT, run.id):
+            raise NotReady(
+                "this run was cut off after it had brought audio files: set AWS_S3_BUCKET_NAME and its credentials, as"
+                " they may have to be stored again"
+            )
+        yield None
         return
     from migration.audio import AudioMover, Store  # what reads sound takes long to load
 
     folder = AudioFolder(options.storage) if options.storage else None
     async with Store(settings) as store:
-        await AudioMover(source, findings, schemas.legacy, store, folder, run, progress).move_all()
+        yield AudioMover(source, findings, schemas, store, folder, run, progress)
 
 
 async def _prove_audio(schemas: Schemas, progress: Progress) -> dict[str, Any]:

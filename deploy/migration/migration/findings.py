@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, get_args
 from common.progress import Progress
 from media import curation
 from migration.first_look import Specials, look
+from migration.homes import event_number
 from migration.jsonb import object_as_jsonb
 from migration.legacy_tables import ASSET_USES, Mention, Reference
 from migration.orphans import is_orphan, parent_of, references_to_nothing
@@ -40,6 +41,7 @@ def _among(values: Any) -> str:
 _EVENT_KINDS = _among(curation.ListeningKind)
 _RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Session": (
+        ("key too long", "ownerUserId", f"length(CAST(t.ownerUserId AS BLOB)) > {LONGEST_KEY}"),
         ("unknown source", "source", "t.source NOT IN ('catalog', 'user', 'generated')"),
         (
             "keys that differ in case only",
@@ -203,6 +205,8 @@ def _look_among_rows(source: Source, table: PresentTable, orphaned: set[tuple[st
             _note(source, table, reason, column, condition)
     if (column := _OBJECTS.get(table.name, "")) in table.columns:
         _look_at_objects(source, table, column)
+    if table.name == "SessionEvent":
+        _look_at_numbers(source, table)
     for reference in legacy.references:
         if reference.column in table.columns:
             _look_for_parents(source, table, reference, (table.name, reference.column) in orphaned)
@@ -225,6 +229,19 @@ def _look_at_objects(source: Source, table: PresentTable, column: str) -> None:
             (table.name, rowid, "text that is no JSON object", column) for rowid, text in pairs if not _holds(text)
         ]
         source.connection.executemany(_NOTE, found)
+
+
+def _look_at_numbers(source: Source, table: PresentTable) -> None:
+    """Events of one millisecond are numbered by their ids' hashes: of thousands some have the same number."""
+    source.connection.execute("CREATE TEMP TABLE number (number INTEGER, rid INTEGER)")
+    unjudged = f"NOT {JUDGED.format(table=table.name, row='t')}"
+    for rows in source.read(table, unjudged):
+        numbers = map(event_number, rows.keys, rows.instants("occurredAt"))
+        source.connection.executemany("INSERT INTO temp.number VALUES (?, ?)", zip(numbers, rows.rowids, strict=True))
+    twice = "SELECT number FROM temp.number GROUP BY number HAVING count(*) > 1"
+    rows_of_them = f"t.rowid IN (SELECT rid FROM temp.number WHERE number IN ({twice}))"
+    _note(source, table, "number that another event has", "id", rows_of_them)
+    source.connection.execute("DROP TABLE temp.number")
 
 
 def _holds(text: str) -> bool:

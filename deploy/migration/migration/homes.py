@@ -250,7 +250,7 @@ def _listening_events(batch: Batch, context: Context) -> list[Row]:
     moments = rows.instants("occurredAt")
     return list(
         zip(
-            map(_event_number, rows.keys, moments),
+            map(event_number, rows.keys, moments),
             map(context.accounts.of, rows.column("userId")),
             map(session_id, rows.column("sessionId")),
             rows.column("eventType"),
@@ -261,7 +261,7 @@ def _listening_events(batch: Batch, context: Context) -> list[Row]:
     )
 
 
-def _event_number(old_id: str, moment: datetime | None) -> int:
+def event_number(old_id: str, moment: datetime | None) -> int:
     """Media numbers events from 1 as they come in: the prototype's stand before them, in the order they happened."""
     since = min(max(milliseconds(moment or EPOCH), 0), _LATEST_MS)
     return _BEFORE_ALL + (since << 20) + int.from_bytes(sha256(old_id.encode()).digest()[:4]) % 2**20

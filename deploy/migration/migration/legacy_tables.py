@@ -44,12 +44,22 @@ class LegacyTable:
     unique: tuple[str, ...] = ()
     """Columns that only one row may have together, because the table that takes them knows rows by them."""
     mentions: tuple[Mention, ...] = ()
+    later: tuple[str, ...] = ()
+    """Columns that the table did not have from the beginning."""
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Columns without which it is another table: it always had them, and they are never NULL or refer to rows."""
+        always = {column.name for column in self.columns if column.required}
+        return frozenset(always | {reference.column for reference in self.references}) - set(self.later)
 
     def column(self, name: str) -> LegacyColumn:
         return next(column for column in self.columns if column.name == name)
 
 
-def _table(name: str, columns: str, references: str = "", unique: str = "", mentions: str = "") -> LegacyTable:
+def _table(
+    name: str, columns: str, references: str = "", unique: str = "", mentions: str = "", later: str = ""
+) -> LegacyTable:
     """``columns``: `name`, `name:kind`, a ``?`` where NULL is allowed; text when no kind is given; the key first.
 
     ``references``: `column>Table.key`, with a ``?`` where the prototype set the column to NULL when its parent went.
@@ -58,7 +68,7 @@ def _table(name: str, columns: str, references: str = "", unique: str = "", ment
     read = tuple(_column(word) for word in columns.split())
     keys = tuple(_reference(word) for word in references.split())
     named = tuple(Mention(*word.split(">")) for word in mentions.split())
-    return LegacyTable(name, read[0].name, read, keys, tuple(unique.split()), named)
+    return LegacyTable(name, read[0].name, read, keys, tuple(unique.split()), named, tuple(later.split()))
 
 
 def _column(word: str) -> LegacyColumn:
@@ -73,7 +83,7 @@ def _reference(word: str) -> Reference:
 
 
 TABLES: tuple[LegacyTable, ...] = (
-    _table("User", "id email struggle? createdAt:at updatedAt:at"),
+    _table("User", "id email struggle? createdAt:at updatedAt:at", later="struggle"),
     _table("Preferences", "userId schemaVersion:int json createdAt:at updatedAt:at", "userId>User.id"),
     _table("UserValue", "id userId valueId valueText rank:int? createdAt:at updatedAt:at", "userId>User.id"),
     _table(
@@ -94,6 +104,7 @@ TABLES: tuple[LegacyTable, ...] = (
         "id ownerUserId? source title goalTag? durationSec:int? voiceId pace? affirmationSpacingMs:int?"
         " affirmationsHash frequencyHz:real? brainwaveState? solfeggioHz:real? createdAt:at updatedAt:at",
         "ownerUserId>User.id?",
+        later="frequencyHz brainwaveState solfeggioHz",
     ),
     _table(
         "SessionAffirmation",
@@ -101,6 +112,7 @@ TABLES: tuple[LegacyTable, ...] = (
         " autoFlagged:bool",
         "sessionId>Session.id",
         unique="sessionId idx",
+        later="moderationStatus moderationReason moderatedBy moderatedAt originalText autoFlagged",
     ),
     _table("AudioAsset", "id kind hash url metaJson? createdAt:at"),
     _table(
@@ -124,6 +136,7 @@ TABLES: tuple[LegacyTable, ...] = (
         "id type status payload result? error? attempts:int startedAt:at? finishedAt:at? sessionId? userId?"
         " createdAt:at updatedAt:at",
         mentions="userId>User sessionId>Session payload>Session result>Session",
+        later="attempts startedAt finishedAt sessionId userId",
     ),
     _table(
         "AdminUser",

@@ -6,9 +6,10 @@ is archived is never moved again, whatever became of it since.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from common.clock import utc_now
 from common.progress import Progress
@@ -23,11 +24,11 @@ from migration.lines import LineWriter, line_writer, portions
 from migration.postgres import Connection, Schemas, together
 from migration.quarantine import quarantined, unknown_rows
 from migration.reading_ahead import ahead
-from migration.service_tables import SESSION_LINE
+from migration.service_tables import SESSION, SESSION_LINE
 from migration.source import PresentTable, Rows, Source
 from migration.values import canonical
 
-_CONFLICT = "INSERT INTO legacy.conflict VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_CONFLICT = "INSERT INTO legacy.conflict (table_name, row_key, run) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _QUARANTINE = "INSERT INTO legacy.quarantine VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
 _OTHER = "INSERT INTO legacy.other_row VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
 _USE = """
@@ -45,6 +46,8 @@ Chosen = tuple[Home, Sequence[Row] | WrittenLines]
 """Rows for one of the services' tables."""
 Conflict = tuple[str, str]
 """A service's table, and the key of a row of it that stood there before."""
+Renewal: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]
+"""Sees to it that the audio files of these sessions are in the bucket, and stay until rows name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Mover:
 
     def __init__(
         self, source: Source, findings: Findings, schemas: Schemas, context: Context, run: Run, progress: Progress,
-        *, dry: bool = False,
+        *, dry: bool = False, renew: Renewal | None = None,
     ) -> None:  # fmt: skip
         self._source = source
         self._findings = findings
@@ -83,6 +86,7 @@ class Mover:
         self._second = Archive(schemas.reader)
         self._empty: set[str] = set()
         self._dry = dry
+        self._renew = renew
         self._moved = Moved()
 
     async def move_all(self) -> Moved:
@@ -167,6 +171,8 @@ class Mover:
         return [place for place, key in enumerate(rows.keys) if key not in known]
 
     async def _move_batch(self, leader: PresentTable, batch: Batch, fresh: Mapping[str, Sequence[int]]) -> None:
+        if self._renew is not None and "Session" in batch:
+            await self._renew(batch["Session"].keys)
         context = self._context if self._dry else await self._archive.with_audio(self._context, batch)
         chosen: list[Chosen] = []
         conflicts: list[Conflict] = []
@@ -175,6 +181,9 @@ class Mover:
             wanted = [row for place in places if (row := rows[place]) is not None]
             left = await self._without_taken(home, wanted, conflicts)
             chosen.append((home, left))
+            if batch.written and _sessions_among(conflicts):  # their lines have to be told from the others'
+                batch.take_apart()
+                fresh = {**fresh, "SessionAffirmation": range(len(batch["SessionAffirmation"]))}
             self._moved.by_table[home.table.shown_name] += len(left)
         if batch.written:
             chosen = [(home, batch.written if home.table is SESSION_LINE else rows) for home, rows in chosen]
@@ -200,15 +209,38 @@ class Mover:
             await self._archive.add_lines(self._source.tables["SessionAffirmation"], batch.written.archived)
 
     async def _without_taken(self, home: Home, rows: Sequence[Row], conflicts: list[Conflict]) -> list[Row]:
-        """The rows that are not there yet. Those in whose place another one stands are added to ``conflicts``."""
+        """The rows that are not there yet. Those in whose place another one stands are added to ``conflicts``.
+
+        So is what goes with a session in whose place another one stands: that one is not given these lines.
+        """
         table = home.table
-        if not home.proved or table.full_name in self._empty:
+        taken = _sessions_among(conflicts) if table.session else frozenset()
+        looking = home.proved and table.full_name not in self._empty
+        if not looking and not taken:
             return list(rows)
-        there = await postgres.present(self._schemas.of(table), table, rows)
+        there = await postgres.present(self._schemas.of(table), table, rows) if looking else {}
+        place = table.columns.index(table.session) if table.session else 0
+        left = []
         for row, settled in zip(rows, table.settled_of(rows), strict=True):
-            if there.get(row[: table.key], settled) != settled:
-                conflicts.append((table.full_name, canonical(row[: table.key])))
-        return [row for row in rows if row[: table.key] not in there]
+            key = row[: table.key]
+            if key not in there and canonical((row[place],)) not in taken:
+                left.append(row)
+            elif home.proved and there.get(key) != settled:
+                conflicts.append((table.full_name, canonical(key)))
+        return left
+
+    async def _left_out(self, home: Home, rows: Sequence[Row]) -> list[Conflict]:
+        """Those of the rows that did not fit: something else stands in their place, or their parent is not there."""
+        table = home.table
+        if not home.proved:
+            return []
+        there = await postgres.present(self._schemas.of(table), table, rows)
+        pairs = zip(rows, table.settled_of(rows), strict=True)
+        return [
+            (table.full_name, canonical(row[: table.key]))
+            for row, settled in pairs
+            if there.get(row[: table.key]) != settled
+        ]
 
     async def _add(self, schema: str, chosen: Sequence[Chosen], conflicts: list[Conflict]) -> None:
         """In one transaction: nobody sees a session without its lines, or lines without their session."""
@@ -231,6 +263,7 @@ class Mover:
                     apart = rows.rows() if isinstance(rows, WrittenLines) else _of_others(home, rows, gone)
                     left = await self._without_taken(home, apart, conflicts)
                     await postgres.add_what_fits(session, home.table, left)
+                    conflicts += await self._left_out(home, left)
 
     async def _deleted_meanwhile(self, session: Connection, schema: str, chosen: Sequence[Chosen]) -> set[str]:
         """Accounts of these rows that were deleted since the run began. They are asked for before any row is held."""
@@ -267,6 +300,10 @@ class Mover:
     async def _seed_todays_use(self) -> None:
         midnight = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
         await self._schemas.media.execute(_USE, midnight.date(), midnight, midnight + timedelta(days=1))
+
+
+def _sessions_among(conflicts: Sequence[Conflict]) -> frozenset[str]:
+    return frozenset(key for table, key in conflicts if table == SESSION.full_name)
 
 
 async def _index_each(archive: Archive, left: Iterator[PresentTable]) -> None:

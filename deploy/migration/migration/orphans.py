@@ -31,6 +31,7 @@ def is_orphan(reference: Reference) -> str:
 
 
 def parent_of(reference: Reference) -> str:
-    """SQL of the row that a row `t` refers to."""
-    key, column = f"p.{quoted(reference.parent_key)}", f"t.{quoted(reference.column)}"
-    return f"SELECT 1 FROM {quoted(reference.table)} p WHERE {key} = {column}"
+    """SQL of the row that a row `t` refers to: to the letter, whatever the column's own rule is."""
+    same = f"p.{quoted(reference.parent_key)} = t.{quoted(reference.column)}"
+    # the first finds rows by the file's index, the second holds them to it
+    return f"SELECT 1 FROM {quoted(reference.table)} p WHERE {same} AND {same} COLLATE BINARY"

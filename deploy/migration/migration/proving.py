@@ -79,7 +79,9 @@ class HomeProof:
     removed: Listed = field(default_factory=Listed)
     """Removed by their owner since they were moved."""
     conflicts: Listed = field(default_factory=Listed)
-    """Another row stood in their place before they were moved; it was left as it is."""
+    """They found no place: another row stood there before they were moved. It was left as it is."""
+    accepted: Listed = field(default_factory=Listed)
+    """The same, and somebody has said that the other row is to stay."""
 
     @property
     def proved(self) -> bool:
@@ -269,14 +271,16 @@ class Prover:
     async def _name_differences(self, seen: Comparison) -> None:
         table, proof = seen.home.table, seen.proof
         keys = {canonical(row[: table.key]): rowid for rowid, row in seen.expected}
-        query = "SELECT row_key FROM legacy.conflict WHERE table_name = $1 AND row_key = ANY($2::text[])"
+        query = "SELECT row_key, accepted FROM legacy.conflict WHERE table_name = $1 AND row_key = ANY($2::text[])"
         conflicts = await self._schemas.legacy.fetch(query, table.full_name, list(keys))
-        in_conflict = {keys[row[0]] for row in conflicts}
+        in_conflict = {keys[row[0]]: row[1] for row in conflicts}
         for (rowid, _), want, have in zip(seen.expected, seen.wanted, seen.found, strict=True):
-            if have is None:
-                proof.removed.add(rowid)
-            elif want != have:
-                (proof.conflicts if rowid in in_conflict else proof.changed).add(rowid)
+            if want == have:
+                continue
+            if rowid in in_conflict:
+                (proof.accepted if in_conflict[rowid] else proof.conflicts).add(rowid)
+            else:
+                (proof.removed if have is None else proof.changed).add(rowid)
 
     async def _prove_quarantine(self, table: PresentTable, proof: TableProof) -> None:
         query = "SELECT row_sha256, row_json FROM legacy.quarantine WHERE table_name = $1 AND row_sha256 = ANY($2)"

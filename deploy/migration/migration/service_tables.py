@@ -22,6 +22,8 @@ class ServiceTable:
     unsettled: tuple[str, ...] = ()
     user: str | None = None
     """The column that names whose row it is."""
+    session: str | None = None
+    """The column that names the session with which the row comes, or not at all."""
     parent: tuple[str, str] | None = None
     """The column that must find its parent, and the parent's table in the same schema."""
 
@@ -84,13 +86,19 @@ SESSION = _service_table(
     user="owner_user_id",
 )
 SESSION_LINE = _service_table(
-    "media", "session_line", "session_id position:integer text", key=2, parent=("session_id", "session")
+    "media",
+    "session_line",
+    "session_id position:integer text",
+    key=2,
+    session="session_id",
+    parent=("session_id", "session"),
 )
 SESSION_AUDIO = _service_table(
     "media",
     "session_audio",
     "session_id audio_key lines_hash duration_ms:integer loudness_lufs:float true_peak_dbtp:float size_bytes:integer"
     " sha256 engine segments:jsonb generated_at:at",
+    session="session_id",
     parent=("session_id", "session"),
 )
 CURATION_PROFILE = _service_table(
@@ -117,6 +125,7 @@ JOB = _service_table(
     "job",
     "id session_id user_id lines_hash status stage percent:integer attempts:integer available_at:at created_at:at"
     " updated_at:at",
+    session="session_id",
     parent=("session_id", "session"),
 )
-OUTBOX = _service_table("media", "outbox", "message_id:uuid type subject body")
+OUTBOX = _service_table("media", "outbox", "message_id:uuid type subject body", session="subject")

@@ -22,7 +22,8 @@ _TONE_SHARE = 0.97
 _TONE_BINS = 3
 _HEARD_DBFS = -45.0
 _LEAD_MS = 500
-_CONTAINERS = {"mp3": ("mp3", "audio/mpeg"), "mov,mp4,m4a,3gp,3g2,mj2": ("m4a", "audio/mp4")}
+_ENDINGS = {"mp3": "mp3", "mov,mp4,m4a,3gp,3g2,mj2": "m4a"}
+CONTENT_TYPES = {"mp3": "audio/mpeg", "m4a": "audio/mp4"}
 
 
 class NotPlayable(Exception):
@@ -34,7 +35,6 @@ class Sound:
     """``onset_ms``: where something is first heard; ``beeps``: a tone of a second or more stands for words."""
 
     ending: str
-    content_type: str
     duration_ms: int
     loudness_lufs: float
     true_peak_dbtp: float
@@ -46,15 +46,14 @@ def listen(data: bytes) -> Sound:
     """Raises NotPlayable."""
     try:
         with av.open(BytesIO(data), "r") as container:
-            if container.format.name not in _CONTAINERS:
+            if container.format.name not in _ENDINGS:
                 raise NotPlayable("neither mp3 nor m4a")
-            ending, content_type = _CONTAINERS[container.format.name]
-            return _measured(ending, content_type, _pieces(container))
+            return _measured(_ENDINGS[container.format.name], _pieces(container))
     except (av.FFmpegError, IndexError, EOFError) as error:
         raise NotPlayable("cannot be decoded") from error
 
 
-def _measured(ending: str, content_type: str, pieces: Iterator[Samples]) -> Sound:
+def _measured(ending: str, pieces: Iterator[Samples]) -> Sound:
     energy, peak, samples, onset, tones = [], -math.inf, 0, -1, 0
     beeps = False
     for piece in pieces:
@@ -70,7 +69,7 @@ def _measured(ending: str, content_type: str, pieces: Iterator[Samples]) -> Soun
     loudness = integrated(np.concatenate(energy)) if energy else -math.inf
     if not math.isfinite(loudness):
         raise NotPlayable("holds no sound")
-    return Sound(ending, content_type, samples * 1000 // RATE, loudness, peak, onset * 1000 // RATE, beeps)
+    return Sound(ending, samples * 1000 // RATE, loudness, peak, onset * 1000 // RATE, beeps)
 
 
 def _pieces(container: Any) -> Iterator[Samples]:

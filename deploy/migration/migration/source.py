@@ -21,6 +21,12 @@ BATCH_BYTES = 8 << 20
 MOST_UNMEASURED = 16 << 20
 _FETCH = 20
 BOOKKEEPING = "_prisma_migrations"
+_HIDDEN = 1
+_ENCODINGS = {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+
+
+class BrokenFile(Exception):
+    """The file cannot be read as it is; the message says where."""
 
 
 def quoted(name: str) -> str:
@@ -105,6 +111,9 @@ class Source:
             legacy.name: measured.result()
             for legacy, measured in zip(known, self.at_once(self._present, known), strict=True)
         }
+        self._require_whole_texts(names)
+        for name in names:
+            self._require_sound_indexes(name)
         self.unknown = sorted(name for name in names if name not in self.tables and not name.startswith("sqlite_"))
 
     @property
@@ -164,6 +173,44 @@ class Source:
         with ThreadPoolExecutor(2) as pool:
             yield from [pool.submit(take, item) for item in items]
 
+    def _require_sound_indexes(self, name: str) -> None:
+        """Rows are read in the order of an index: those that a damaged one does not lead to would not be seen."""
+        table = quoted(name)
+        for _, index, _, _, partial in self.connection.execute(f"PRAGMA index_list({table})").fetchall():
+            counts = (
+                f"SELECT (SELECT count(*) FROM {table} NOT INDEXED), count(*) FROM {table} INDEXED BY {quoted(index)}"
+            )
+            there, found = self.connection.execute(counts).fetchone() if not partial else (0, 0)
+            if there != found:
+                raise BrokenFile(
+                    f"an index of {name} leads to {found} of its {there} rows: the file is damaged; run"
+                    " `PRAGMA integrity_check` and `REINDEX` on a copy of it, then try again with the copy"
+                )
+
+    def require_integrity(self, *, quick: bool) -> None:
+        """Has SQLite look at every page, and unless it is to be ``quick`` hold the indexes to the rows too."""
+        (found,) = self.connection.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(1)").fetchone()
+        if found != "ok":
+            raise BrokenFile(
+                "SQLite's integrity_check finds this file damaged: `sqlite3 FILE .recover` saves what it can"
+            )
+
+    def _require_whole_texts(self, names: Sequence[str]) -> None:
+        """Of a file whose texts are UTF-16: where one is broken, SQLite reads other characters, and says nothing."""
+        (encoding,) = self.connection.execute("PRAGMA encoding").fetchone()
+        for table in names if encoding in _ENCODINGS else ():
+            for column in self._columns(table):
+                value = quoted(column)
+                texts = f"SELECT CAST({value} AS BLOB) FROM {quoted(table)} WHERE typeof({value}) = 'text'"
+                for (raw,) in self.connection.execute(texts):
+                    try:
+                        raw.decode(_ENCODINGS[encoding])
+                    except UnicodeDecodeError as error:
+                        raise BrokenFile(
+                            f"{table}.{column} holds a text that is no {encoding}, which SQLite would alter while it is"
+                            " read: correct the text or make it a blob first"
+                        ) from error
+
     @contextmanager
     def every_byte(self) -> Iterator[None]:
         """Within the block text that is no UTF-8 arrives as BrokenText, more slowly, instead of as an error."""
@@ -174,7 +221,10 @@ class Source:
             self.connection.text_factory = str
 
     def _is_known(self, name: str) -> bool:
-        return name in BY_NAME and BY_NAME[name].key in self._columns(name) and self._has_rowid(name)
+        """One that lacks what it needs, or whose rows have no number of their own, is a table nobody knows."""
+        columns = self._columns(name) if name in BY_NAME else []
+        numbered = "rowid" not in map(str.lower, columns) and self._has_rowid(name)
+        return name in BY_NAME and BY_NAME[name].needed <= set(columns) and numbered
 
     def _has_rowid(self, name: str) -> bool:
         try:
@@ -184,7 +234,9 @@ class Source:
         return True
 
     def _columns(self, name: str) -> list[str]:
-        return [row[1] for row in self.connection.execute(f"PRAGMA table_info({quoted(name)})")]
+        """The computed ones as well; not what some virtual tables hide."""
+        found = self.connection.execute(f"PRAGMA table_xinfo({quoted(name)})")
+        return [row[1] for row in found if row[6] != _HIDDEN]
 
     def _present(self, reader: sqlite3.Connection, legacy: LegacyTable) -> PresentTable:
         there = self._columns(legacy.name)
