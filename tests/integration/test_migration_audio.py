@@ -23,6 +23,7 @@ from media.queries import current_audio
 from media.removals import Removals
 from media.sweeping import Sweeper
 from migration import commands
+from migration.audio import LARGEST_FILE
 from migration.commands import Options
 from tests.support.hand_clock import HandClock
 from tests.support.legacy_files import insert, make
@@ -143,12 +144,15 @@ async def test_what_is_missing_unplayable_or_a_beep_is_listed_and_rendered_anew(
     outside.write_bytes(encoded(words(6), "mp3"))
     (merged / "link.mp3").symlink_to(outside)
     os.mkfifo(merged / "pipe.mp3")
+    with (merged / "large.mp3").open("wb") as large:
+        large.truncate(LARGEST_FILE + 1)
     addresses = ("pipe.mp3", "s3://bucket", "s3://a..b/x", "s3://a/../x", "https://h/" + "k" * 2000, "https://[::1",
                  "https://h/%00")  # fmt: skip
     expected = {
         "missing": {add_session(file, "1", "C:\\gone.mp3"), add_session(file, "2", "link.mp3"),
                     add_session(file, "3", f"/{outside}"), add_session(file, "8", "../outside.mp3"),
                     *(add_session(file, str(20 + place), url) for place, url in enumerate(addresses))},
+        "too large": {add_session(file, "9", "large.mp3")},
         "unplayable": {add_session(file, "4", "text.mp3"), add_session(file, "5", "silent.m4a")},
         "beep": {add_session(file, "6", "beep.mp3"), add_session(file, "7", "cached.mp3")},
     }  # fmt: skip

@@ -36,7 +36,8 @@ from migration.source import Source
 from migration.values import instant
 
 LARGEST_FILE = 256 << 20
-MISSING, REFUSED, UNPLAYABLE, BEEP = "missing", "refused", "unplayable", "beep"
+"""Many hours of speech; a file is held in memory while it is listened to."""
+MISSING, REFUSED, TOO_LARGE, UNPLAYABLE, BEEP = "missing", "refused", "too large", "unplayable", "beep"
 _BEYOND_AN_ADDRESS = (401, 403, 408, 429)
 """Refusals that have to do with who asks, or how often: another try may be answered."""
 _PORTION = 500
@@ -71,8 +72,12 @@ class Wanted:
         return session_id(self.key)
 
 
-class Refused(Exception):
-    """The store keeps this object from our credentials."""
+class NotTaken(Exception):
+    """The file is there and was not read."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
 
 
 class Store:
@@ -91,14 +96,14 @@ class Store:
         await self._stack.aclose()
 
     async def get(self, place: S3Place) -> bytes | None:
-        """None where nothing can be. Raises Refused, or StorageUnavailable, after which one may try again."""
+        """None where nothing can be. Raises NotTaken, or StorageUnavailable, after which one may try again."""
         bucket = await self._bucket(place.bucket or self._settings.aws_s3_bucket_name, place.region)
         try:
             return await bucket.get(place.key)
         except StorageUnavailable as error:
             answer = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
             if answer.get("Error", {}).get("Code") == "AccessDenied":
-                raise Refused from error
+                raise NotTaken(REFUSED) from error
             status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if 400 <= status < 500 and status not in _BEYOND_AN_ADDRESS:
                 return None
@@ -216,8 +221,8 @@ class AudioMover:
             return await self._note(wanted, BEEP)
         try:
             data = await self._find(wanted)
-        except Refused:
-            return await self._note(wanted, REFUSED)
+        except NotTaken as why:
+            return await self._note(wanted, why.outcome)
         if data is None:
             return await self._note(wanted, MISSING)
         try:
@@ -235,7 +240,9 @@ class AudioMover:
 
     async def _find(self, wanted: Wanted) -> bytes | None:
         path = self._folder.find(wanted.url, wanted.content_hash) if self._folder else None
-        if path is not None and path.stat().st_size <= LARGEST_FILE:
+        if path is not None:
+            if path.stat().st_size > LARGEST_FILE:
+                raise NotTaken(TOO_LARGE)
             return await asyncio.to_thread(Path.read_bytes, path)
         place = s3_place(wanted.url)
         return await self._store.get(place) if place else None
