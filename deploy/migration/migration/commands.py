@@ -22,6 +22,7 @@ from migration.discarded import being_removed
 from migration.findings import Findings, judge
 from migration.forgetting import Forgetting
 from migration.homes import HOMES, Context, is_placeholder
+from migration.integrity import looked_through
 from migration.moving import Mover, Run
 from migration.postgres import Schemas
 from migration.proving import Prover
@@ -60,9 +61,13 @@ class Options:
 def inspect(options: Options, progress: Progress) -> dict[str, Any]:
     """What the file holds and what would go to the quarantine. Touches no database."""
     started_at = utc_now()
-    with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+    with (
+        snapshot(options.file, progress) as shot,
+        opened(shot.path) as source,
+        looked_through(shot.path, thorough=True) as require_whole,
+    ):
         with progress.step("checking the file's integrity"):
-            source.require_integrity(quick=False)
+            require_whole()
         findings = judge(source, progress)
         return {
             "command": "inspect",
@@ -79,13 +84,17 @@ def inspect(options: Options, progress: Progress) -> dict[str, Any]:
 
 async def run(options: Options, progress: Progress) -> dict[str, Any]:
     """Moves the file, looks at both ends, and certifies what it saw."""
-    with snapshot(options.file, progress) as shot, opened(shot.path) as source:
-        source.require_integrity(quick=True)
+    with (
+        snapshot(options.file, progress) as shot,
+        opened(shot.path) as source,
+        looked_through(shot.path) as require_whole,
+    ):
         accounts = await _accounts(options, source, progress)
         async with postgres.opened(Databases()) as schemas:
             await _require_tables(schemas)
             await _require_no_removals(schemas, source, dry=options.dry)
             findings = await _judge(source, schemas, accounts, progress)
+            require_whole()
             if options.dry:
                 return await _rehearse(options, shot, source, findings, schemas, accounts, progress)
             await archive.make_tables(schemas.legacy)
@@ -134,13 +143,18 @@ async def _rehearse(
 async def verify(options: Options, progress: Progress) -> dict[str, Any]:
     """Looks at both ends again, by the rules of the last run. Changes nothing."""
     started_at = utc_now()
-    with snapshot(options.file, progress) as shot, opened(shot.path) as source:
+    with (
+        snapshot(options.file, progress) as shot,
+        opened(shot.path) as source,
+        looked_through(shot.path) as require_whole,
+    ):
         async with postgres.opened(Databases()) as schemas:
             rules = await runs.latest_rules(schemas.legacy) if await archive.exists(schemas.legacy) else None
             if rules is None:
                 raise NotReady("nothing has been moved here yet")
             context = Context(_by_rules(source, *rules), started_at)
             findings = await _judge(source, schemas, context.accounts, progress)
+            require_whole()
             left = left_behind(source, findings, None, progress)
             return await _certify("verify", started_at, shot, source, findings, schemas, context, left, progress)
 

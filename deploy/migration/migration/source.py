@@ -112,8 +112,6 @@ class Source:
             for legacy, measured in zip(known, self.at_once(self._present, known), strict=True)
         }
         self._require_whole_texts(names)
-        for name in names:
-            self._require_sound_indexes(name)
         self.unknown = sorted(name for name in names if name not in self.tables and not name.startswith("sqlite_"))
 
     @property
@@ -172,28 +170,6 @@ class Source:
 
         with ThreadPoolExecutor(2) as pool:
             yield from [pool.submit(take, item) for item in items]
-
-    def _require_sound_indexes(self, name: str) -> None:
-        """Rows are read in the order of an index: those that a damaged one does not lead to would not be seen."""
-        table = quoted(name)
-        for _, index, _, _, partial in self.connection.execute(f"PRAGMA index_list({table})").fetchall():
-            counts = (
-                f"SELECT (SELECT count(*) FROM {table} NOT INDEXED), count(*) FROM {table} INDEXED BY {quoted(index)}"
-            )
-            there, found = self.connection.execute(counts).fetchone() if not partial else (0, 0)
-            if there != found:
-                raise BrokenFile(
-                    f"an index of {name} leads to {found} of its {there} rows: the file is damaged; run"
-                    " `PRAGMA integrity_check` and `REINDEX` on a copy of it, then try again with the copy"
-                )
-
-    def require_integrity(self, *, quick: bool) -> None:
-        """Has SQLite look at every page, and unless it is to be ``quick`` hold the indexes to the rows too."""
-        (found,) = self.connection.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(1)").fetchone()
-        if found != "ok":
-            raise BrokenFile(
-                "SQLite's integrity_check finds this file damaged: `sqlite3 FILE .recover` saves what it can"
-            )
 
     def _require_whole_texts(self, names: Sequence[str]) -> None:
         """Of a file whose texts are UTF-16: where one is broken, SQLite reads other characters, and says nothing."""
@@ -285,11 +261,12 @@ def _batches(cursor: sqlite3.Cursor, small: bool) -> Iterator[list[tuple[Any, ..
 @contextmanager
 def opened(snapshot: Path) -> Iterator[Source]:
     """The snapshot's tables, for reading; what is found out about them goes to SQLite's own temporary file."""
-    with closing(_reading(snapshot)) as connection, closing(_reading(snapshot)) as second:
+    with closing(reading(snapshot)) as connection, closing(reading(snapshot)) as second:
         yield Source(connection, second)
 
 
-def _reading(snapshot: Path) -> sqlite3.Connection:
+def reading(snapshot: Path) -> sqlite3.Connection:
+    """A connection to it that changes nothing."""
     # read in threads, one at a time or under SQLite's own lock
     connection = sqlite3.connect(
         f"{snapshot.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
