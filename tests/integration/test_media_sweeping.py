@@ -196,6 +196,7 @@ async def test_the_command_line_reports_repairs_and_says_by_its_exit_code_whethe
     await kept.storage.remove(await kept.storage.find(key))
     code, report, progress = await audit_storage(kept, "--json")
     assert (code, [row["problem"] for row in report["broken"]]) == (1, ["no object"])
+    assert report["young"] == report["objects"] > 0
     assert "1 rows" in progress
     code, report, _ = await audit_storage(kept, "--json", "--remove", "--repair")
     assert (code, report["repaired"]) == (0, 1)

@@ -36,6 +36,8 @@ class Report:
     """What was looked at and what does not agree. ``removed`` and ``repaired`` count what was put right."""
 
     objects: int = 0
+    young: int = 0
+    """Of them, those not yet a day old: what no row names may be named any moment."""
     rows: int = 0
     strays: list[str] = field(default_factory=list)
     broken: list[BrokenRow] = field(default_factory=list)
@@ -52,7 +54,8 @@ class Report:
         return [
             *(f"no row names {key}" for key in self.strays),
             *(f"{row.problem}: {row.key} of session {row.session_id}" for row in self.broken),
-            f"{self.objects} objects: {len(self.strays)} without a row, {self.removed} of them removed",
+            f"{self.objects} objects, {self.young} of them too young to be judged: {len(self.strays)} without a row,"
+            f" {self.removed} of them removed",
             f"{self.rows} rows: {len(self.broken)} broken, {self.repaired} of them to be rendered again",
         ]
 
@@ -130,6 +133,8 @@ class StorageAudit:
             strays = set(await self.strays(objects))
             report.strays += sorted(strays)
             report.objects += len(objects)
+            settled_at = self._database.clock() - SETTLED_AFTER
+            report.young += sum(each.modified_at >= settled_at for each in objects)
             if remove:
                 report.removed += await self.remove([each for each in objects if each.key in strays])
             after = objects[-1].key
