@@ -1,12 +1,8 @@
 """A whole file, of any generation, to the services and the archive: what arrives, is proved, and is left alone."""
 
-import asyncio
 import base64
 import io
 import json
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -15,18 +11,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.progress import Progress, Told
-from embedded.clerk import ClerkStandIn
-from identity.models import CLERK_UNNAMED
+from common.progress import Progress
 from media.lines import hash_of_lines
-from migration import commands, moving
-from migration.accounts import UNOWNED
-from migration.commands import Options
+from migration import moving
 from migration.findings import judge
 from migration.lines import archive_query, by_key, joined, line_writer
 from migration.source import opened
 from tests.support import legacy_files
-from tests.support.erasure import tables_naming
 from tests.support.hand_clock import START, HandClock
 from tests.support.hostile_file import fill_hostile
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
@@ -44,10 +35,6 @@ DATES = (
     "lastCompletedAt",
     "activatedAt",
 )
-SIGNING_IN = """
-    INSERT INTO identity."user" (id, issuer, version, created_at, updated_at)
-    VALUES ('user_one', 'https://clerk.test', 1, now(), now())
-"""
 FLAGS = ("isActive", "isTest", "autoFlagged", "lastActionDone")
 
 
@@ -177,139 +164,6 @@ async def test_todays_sessions_use_up_todays_free_tier_once(
     assert used == {"user_id": "user_one", "starts": 2, "creations": 2}
 
 
-async def test_ids_are_mapped_to_accounts_and_ownerless_sessions_are_nobodys(
-    target: Target, file: Path, tmp_path: Path
-) -> None:
-    make(file)
-    insert(file, "User", id="default-user-id", email="jo@mail.test")
-    insert(file, "Session", id="s-mapped", ownerUserId="default-user-id")
-    insert(file, "Session", id="s-ownerless", source="user")
-    insert(file, "Session", id="s-catalogue", source="catalog")
-    mapping = tmp_path / "users.csv"
-    mapping.write_text("old id,account id\ndefault-user-id,user_jo\n")
-
-    ended = await target.run("run", file, "--users", mapping, "--issuer", "https://clerk.example.test")
-
-    assert ended.returncode == 0, ended.stderr
-    owners = {row["id"]: row["owner_user_id"] for row in await target.rows("SELECT * FROM media.session")}
-    assert owners == {"s-mapped": "user_jo", "s-ownerless": UNOWNED, "s-catalogue": None}
-    (user,) = await target.rows('SELECT id, issuer, email FROM identity."user"')
-    assert user == {"id": "user_jo", "issuer": "https://clerk.example.test", "email": "jo@mail.test"}
-    assert (await target.run("verify", file)).returncode == 0, "verify knows the mapping of the run"
-
-
-@pytest.fixture
-async def clerk() -> AsyncIterator[ClerkStandIn]:
-    async with ClerkStandIn() as running:
-        running.sign_up("user_jo", "jo@mail.test")
-        yield running
-
-
-def at(clerk: ClerkStandIn) -> dict[str, str]:
-    return {"CLERK_API_URL": clerk.url, "CLERK_SECRET_KEY": clerk.secret_key}
-
-
-async def test_addresses_become_the_accounts_that_have_verified_them(
-    target: Target, file: Path, tmp_path: Path, report: Path, clerk: ClerkStandIn
-) -> None:
-    make(file)
-    for old_id, email in (
-        ("default-user-id", "default-user-id@example.com"),
-        ("old-ann", "Ann@mail.test"),
-        ("old-claimed", "claimed@mail.test"),
-        ("old-nobody", "nobody@mail.test"),
-    ):
-        insert(file, "User", id=old_id, email=email)
-    clerk.sign_up("user_ann", "ann@mail.test")
-    claiming = clerk.sign_up("user_claiming", "claimed@mail.test")
-    claiming["email_addresses"][0]["verification"] = {"status": "unverified", "strategy": "email_code"}
-    mapping = tmp_path / "users.csv"
-    mapping.write_text("default-user-id,jo@mail.test\n")
-    clerk.faults.fail_next("rate_limited", retry_after=0)
-
-    ended = await target.run("run", file, "--users", mapping, "--match-addresses", "--report", report, **at(clerk))
-
-    assert ended.returncode == 0, ended.stderr
-    ids = [row["id"] for row in await target.rows('SELECT id FROM identity."user" ORDER BY id')]
-    assert ids == ["old-claimed", "old-nobody", "user_ann", "user_jo"]
-    assert certificate(report)["accounts"]["mapped"] == 2
-    assert certificate(report)["accounts"]["rowsWhoseAddressIsNoAccount"] == [3, 4]
-    assert "mail.test" not in ended.stdout + ended.stderr + report.read_text()
-    assert (await target.run("verify", file)).returncode == 0
-
-
-async def test_who_signs_the_accounts_tokens_is_what_the_gateway_is_told_or_left_to_the_first_token(
-    target: Target, file: Path
-) -> None:
-    make(file)
-    accounts = {"": CLERK_UNNAMED, "https://clerk.example.test": "https://clerk.example.test"}
-    for number, (told, issuer) in enumerate(accounts.items()):
-        insert(file, "User", id=f"user_{number}")
-        insert(file, "User", id=f"made-up-{number}")
-        assert (await target.run("run", file, GATEWAY_CLERK_ISSUERS=told)).returncode == 0
-        names = 'SELECT issuer FROM identity."user" WHERE id = $1'
-        assert await target.value(names, f"user_{number}") == issuer
-        assert await target.value(names, f"made-up-{number}") == "legacy"
-
-
-async def test_addresses_that_cannot_be_read_are_asked_of_nobody(
-    target: Target, file: Path, report: Path, clerk: ClerkStandIn
-) -> None:
-    make(file)
-    row = insert(file, "User", id="old-jo", email="jo@mail.test")
-    execute(file, "UPDATE User SET email = CAST(X'6aff' AS TEXT)")
-    await target.execute("INSERT INTO identity.tombstone VALUES ('somebody', now())")
-
-    ended = await target.run("run", file, "--match-addresses", "--report", report, **at(clerk))
-
-    assert ended.returncode == 0, ended.stderr
-    shown = certificate(report)
-    assert shown["quarantine"]["listed"] == [
-        {"table": "User", "rowid": row, "column": "email", "reason": "text that is no UTF-8"}
-    ]
-    assert shown["accounts"]["mapped"] == 0
-
-
-async def test_nothing_is_moved_while_an_address_leads_nowhere(
-    target: Target, file: Path, tmp_path: Path, clerk: ClerkStandIn
-) -> None:
-    make(file)
-    insert(file, "User", id="default-user-id")
-    mapping = tmp_path / "users.csv"
-    mapping.write_text("default-user-id,typo@mail.test\n")
-
-    for variables, reason in (
-        (at(clerk), "verified by no account"),
-        (at(clerk) | {"CLERK_SECRET_KEY": "sk_test_wrong"}, "check CLERK_SECRET_KEY"),
-        (at(clerk) | {"CLERK_API_URL": "http://127.0.0.1:9"}, "could not be asked"),
-        ({}, "set CLERK_SECRET_KEY"),
-    ):
-        ended = await target.run("run", file, "--users", mapping, **variables)
-        assert (ended.returncode, reason in ended.stderr) == (2, True), ended.stderr
-    assert await target.value('SELECT count(*) FROM identity."user"') == 0
-
-
-async def test_users_that_become_one_account_keep_what_only_one_can_have_in_the_archive(
-    target: Target, file: Path, tmp_path: Path
-) -> None:
-    make(file)
-    for user in ("user_jo", "default-user-id"):
-        insert(file, "User", id=user)
-        insert(file, "Preferences", userId=user, json=f"{{of {user}}}")
-        insert(file, "UserValue", userId=user, valueId=user)
-    mapping = tmp_path / "users.csv"
-    mapping.write_text("default-user-id,user_jo\n")
-
-    assert (await target.run("run", file, "--users", mapping)).returncode == 0
-
-    assert [row["document"] for row in await target.rows("SELECT document FROM identity.preferences")] == [
-        "{of user_jo}"
-    ]
-    values = await target.rows("SELECT value_id FROM identity.user_value WHERE user_id = 'user_jo' ORDER BY 1")
-    assert [row["value_id"] for row in values] == ["default-user-id", "user_jo"]
-    assert await target.value('SELECT count(*) FROM legacy."Preferences"') == 2
-
-
 async def test_wishes_and_events_are_found_by_media_in_the_order_they_happened(
     target: Target, file: Path, report: Path
 ) -> None:
@@ -429,27 +283,6 @@ async def test_postgresql_writes_the_archive_down_as_sqlite_does_the_file(target
             await session.copy_from_query(archive_query(table), output=found)
             assert found.getvalue() == (lines or b""), name
         await session.close()
-
-
-async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete(
-    target: Target, file: Path, report: Path
-) -> None:
-    make(file)
-    insert(file, "User", id="user_one", struggle="old")
-    await target.execute(SIGNING_IN)
-
-    for command in ("run", "run", "verify"):
-        ended = await target.run(command, file, "--report", report)
-        assert ended.returncode == 1, command
-        (home,) = [home for home in certificate(report)["services"] if home["table"] == "identity.user"]
-        assert home["conflicts"] == {"count": 1, "rowids": [1]}
-    assert await target.value('SELECT issuer FROM identity."user"') == "https://clerk.test"
-    assert await target.value('SELECT struggle FROM legacy."User"') == "old"
-    for run in (2, 1):
-        ended = await target.run("rollback", run, "--report", report)
-        assert (ended.returncode, sum(certificate(report)["keptBecauseChanged"].values())) == (0, 0)
-    assert await target.value('SELECT issuer FROM identity."user"') == "https://clerk.test", "nothing was moved there"
-    assert (await target.run("run", file)).returncode == 1
 
 
 async def test_a_value_altered_in_the_archive_is_found(target: Target, file: Path, report: Path) -> None:
@@ -603,172 +436,3 @@ def test_the_generator_is_what_it_says(file: Path) -> None:
 
     assert not {"struggle"} & set(source_rows(file, "User")[0])
     assert len(source_rows(file, "SessionAffirmation")) == (2 + legacy_files.Amounts().catalogue) * 2
-
-
-async def test_who_was_deleted_here_does_not_come_back_anywhere(target: Target, file: Path, report: Path) -> None:
-    make(file)
-    for user in ("user_gone", "user_here"):
-        insert(file, "User", id=user)
-        insert(file, "UserValue", userId=user)
-        insert(file, "Session", id=f"of {user}", ownerUserId=user)
-        insert(file, "SessionAffirmation", sessionId=f"of {user}", idx=0)
-    insert(file, "Session", ownerUserId="user_gone", title=b"also odd")
-    await target.execute("INSERT INTO media.erased_user VALUES ('user_gone', NULL, now())")
-
-    ended = await target.run("run", file, "--report", report)
-
-    assert ended.returncode == 0, ended.stderr
-    tables = {table["table"]: table for table in certificate(report)["tables"]}
-    assert [tables[name]["ofDeletedAccounts"] for name in ("User", "UserValue", "Session", "SessionAffirmation")] == [
-        1, 1, 2, 1,
-    ]  # fmt: skip
-    for table in ('identity."user"', "identity.user_value", "media.session", "media.session_line", "billing.refresh",
-                  'legacy."User"', 'legacy."Session"', 'legacy."SessionAffirmation"'):  # fmt: skip
-        assert await target.value(f"SELECT count(*) FROM {table}") == 1, table
-    assert await target.value("SELECT count(*) FROM legacy.quarantine") == 0
-
-
-async def test_an_account_that_is_deleted_later_leaves_the_archive_too(
-    target: Target, file: Path, report: Path, database_url: str
-) -> None:
-    fill(file)
-    gone = source_rows(file, "User")[-1]["id"]
-    for odd in (b"bytes", "b\0ad"):
-        insert(file, "UserValue", userId=gone, valueId=odd)
-    sessions = [row["id"] for row in source_rows(file, "Session") if row["ownerUserId"] == gone]
-    assert sessions
-    assert (await target.run("run", file)).returncode == 0
-    assert await target.value("SELECT count(*) FROM legacy.quarantine") == 2
-    assert (await target.run("forget")).returncode == 0
-    assert await target.value('SELECT count(*) FROM legacy."User"') == len(source_rows(file, "User")), "nobody yet"
-
-    for statement in (
-        "INSERT INTO identity.tombstone VALUES ($1, now())",
-        'DELETE FROM identity."user" WHERE id = $1',
-        "DELETE FROM media.session WHERE owner_user_id = $1",
-        "DELETE FROM media.curation_profile WHERE user_id = $1",
-        "DELETE FROM media.listening_event WHERE user_id = $1",
-        "DELETE FROM media.daily_use WHERE user_id = $1",
-        "DELETE FROM billing.refresh WHERE user_id = $1",
-    ):
-        await target.execute(statement, gone)
-    ended = await target.run("forget", "--report", report)
-
-    assert ended.returncode == 0, ended.stderr
-    assert await tables_naming(database_url, "legacy", [gone, *sessions], kept=("run",)) == set()
-    removed = certificate(report)["removed"]
-    assert (removed["User"], removed["Session"], removed["quarantine"]) == (1, len(sessions), 2)
-    for table in ("User", "Session", "UserPath", "Job", "AudioAsset"):
-        left = await target.value(f'SELECT count(*) FROM legacy."{table}"')
-        assert 0 < left == len(source_rows(file, table)) - removed.get(table, 0), table
-    assert (await target.run("verify", file)).returncode == 0
-
-
-async def test_rows_of_unknown_tables_that_name_an_erased_user_are_forgotten_and_accounted_for(
-    target: Target, file: Path, report: Path
-) -> None:
-    make(file)
-    insert(file, "User", id="user_g\u00f6ne")
-    insert(file, "Session", id="their session", ownerUserId="user_g\u00f6ne")
-    execute(file, 'CREATE TABLE "Feedback" (who TEXT, more TEXT)')
-    naming = (("user_g\u00f6ne", None), ("x", '{"user": "user_g\u00f6ne"}'), ("x", '["their session"]'))
-    for row in (*naming, ("user_g\u00f6ne2", '{"user": "nobody"}')):
-        execute(file, "INSERT INTO Feedback VALUES (?, ?)", row)
-    assert (await target.run("run", file)).returncode == 0
-    assert await target.value("SELECT count(*) FROM legacy.other_row WHERE table_name = 'Feedback'") == 4
-    await target.execute("INSERT INTO identity.tombstone VALUES ('user_g\u00f6ne', now())")
-
-    assert (await target.run("forget")).returncode == 0
-
-    for command in ("verify", "run"):  # neither misses them nor brings them back
-        ended = await target.run(command, file, "--report", report)
-        assert ended.returncode == 0, ended.stderr
-        shown = certificate(report)["unknownTables"]["Feedback"]
-        assert shown == {"rows": 4, "kept": 1, "ofDeletedAccounts": 3}, command
-    assert await target.value("SELECT count(*) FROM legacy.other_row WHERE table_name = 'Feedback'") == 1
-    await target.execute("DELETE FROM legacy.other_row WHERE table_name = 'Feedback'")
-    assert (await target.run("verify", file)).returncode == 1, "the one that names nobody is still missed"
-
-
-async def test_a_row_in_quarantine_that_names_an_erased_user_anywhere_is_forgotten_and_accounted_for(
-    target: Target, file: Path, report: Path
-) -> None:
-    make(file)
-    insert(file, "User", id="user_gone")
-    insert(file, "User", id="user_here")
-    for text in ("user_gone", '{"with": "user_gone"}', "nobody else"):
-        insert(file, "UserValue", userId="user_here", valueId=b"bytes", valueText=text)
-    assert (await target.run("run", file)).returncode == 0
-    assert await target.value("SELECT count(*) FROM legacy.quarantine") == 3
-    await target.execute("INSERT INTO identity.tombstone VALUES ('user_gone', now())")
-
-    assert (await target.run("forget")).returncode == 0
-
-    for command in ("verify", "run"):  # neither misses them nor brings them back
-        ended = await target.run(command, file, "--report", report)
-        assert ended.returncode == 0, ended.stderr
-        (table,) = [table for table in certificate(report)["tables"] if table["table"] == "UserValue"]
-        assert (table["rows"], table["quarantined"], table["ofDeletedAccounts"]) == (3, 1, 2), command
-        assert certificate(report)["quarantine"]["rows"] == 1
-        assert await target.value("SELECT count(*) FROM legacy.quarantine") == 1
-    await target.execute("DELETE FROM legacy.quarantine")
-    assert (await target.run("verify", file)).returncode == 1, "the one that names nobody is still missed"
-
-
-class Meanwhile(Progress):
-    """Has something else happen in the database at the moment a step begins."""
-
-    def __init__(self, target: Target, step: str, statement: str) -> None:
-        super().__init__(io.StringIO())
-        self._target, self._step, self._statement = target, step, statement
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[Told]:
-        if what == self._step:
-            work = threading.Thread(target=asyncio.run, args=(self._target.execute(self._statement),))
-            work.start()
-            work.join()
-        with super().step(what) as told:
-            yield told
-
-
-@pytest.mark.parametrize("step", ["moving User", "moving EntitlementState"])
-async def test_who_signs_in_while_the_migration_runs_is_left_as_they_are_and_listed(
-    step: str, target: Target, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(file)
-    for user in ("user_one", "user_two"):
-        insert(file, "User", id=user, struggle="old")
-        insert(file, "UserValue", userId=user)
-    for name, url in target.environment.items():
-        monkeypatch.setenv(name, url)
-    shown = await commands.run(Options(file), Meanwhile(target, step, SIGNING_IN))
-
-    (home,) = [home for home in shown["services"] if home["table"] == "identity.user"]
-    assert home["conflicts"] == {"count": 1, "rowids": [1]}
-    assert not shown["complete"]
-    users = await target.rows('SELECT id, issuer, struggle FROM identity."user" ORDER BY id')
-    assert users == [
-        {"id": "user_one", "issuer": "https://clerk.test", "struggle": None},
-        {"id": "user_two", "issuer": CLERK_UNNAMED, "struggle": "old"},
-    ]
-    assert await target.value("SELECT count(*) FROM identity.user_value") == 2
-
-
-async def test_an_account_deleted_while_the_migration_runs_gets_no_session(
-    target: Target, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(file)
-    for user in ("user_gone", "user_here"):
-        insert(file, "User", id=user)
-        insert(file, "Session", id=f"of {user}", ownerUserId=user)
-        insert(file, "SessionAffirmation", sessionId=f"of {user}", idx=0)
-    for name, url in target.environment.items():
-        monkeypatch.setenv(name, url)
-    deletion = "INSERT INTO media.erased_user VALUES ('user_gone', NULL, now())"
-
-    await commands.run(Options(file), Meanwhile(target, "moving Session", deletion))
-
-    assert [row["id"] for row in await target.rows("SELECT id FROM media.session")] == ["of user_here"]
-    assert await target.value("SELECT count(*) FROM media.session_line") == 1
-    assert await target.value("SELECT count(*) FROM media.job") == 1

@@ -1,23 +1,17 @@
 """Files that no prototype ever wrote, but a hand may have: what cannot be moved is kept whole, and said."""
 
-import asyncio
-import io
 import re
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from common.progress import Progress, Told
 from migration import commands
 from migration.commands import Options
 from migration.findings import LONGEST_KEY
 from tests.support.legacy_files import execute, insert, make, writing
-from tests.support.migration import Target, certificate, prepare
+from tests.support.migration import Meanwhile, Target, certificate, prepare
 
 UPPER, LOWER = "USER_ONE", "user_one"
 
@@ -84,23 +78,6 @@ async def test_a_parent_that_differs_in_case_is_none_whatever_the_column_says(
     assert shown["quarantine"]["byReason"] == {"parent that is not there": 1}
     assert [row["id"] for row in await target.rows("SELECT id FROM identity.user_value")] == ["theirs"]
     assert await target.value("SELECT count(*) FROM media.session_line") == 3
-
-
-class Meanwhile(Progress):
-    """Has something else happen in the database at the moment a step begins."""
-
-    def __init__(self, target: Target, step: str, statement: str) -> None:
-        super().__init__(io.StringIO())
-        self._target, self._step, self._statement = target, step, statement
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[Told]:
-        if what == self._step:
-            work = threading.Thread(target=asyncio.run, args=(self._target.execute(self._statement),))
-            work.start()
-            work.join()
-        with super().step(what) as told:
-            yield told
 
 
 async def test_a_row_that_found_no_place_is_never_taken_for_one_its_owner_removed(

@@ -1,5 +1,7 @@
 """The migration against a database with the production roles: each schema migrated by its service, as its own role."""
 
+import asyncio
+import io
 import json
 import os
 import re
@@ -7,7 +9,9 @@ import secrets
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +21,7 @@ import asyncpg
 
 from billing.models import Base as Billing
 from common.db.migrations import upgrade
+from common.progress import Progress, Told
 from embedded.object_store import PrivateObjectStore
 from identity.models import Base as Identity
 from media.models import Base as Media
@@ -125,3 +130,20 @@ def source_rows(file: Path, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(f'SELECT rowid AS "#", * FROM "{table}"')]
     finally:
         connection.close()
+
+
+class Meanwhile(Progress):
+    """Has something else happen in the database at the moment a step begins."""
+
+    def __init__(self, target: Target, step: str, statement: str) -> None:
+        super().__init__(io.StringIO())
+        self._target, self._step, self._statement = target, step, statement
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Told]:
+        if what == self._step:
+            work = threading.Thread(target=asyncio.run, args=(self._target.execute(self._statement),))
+            work.start()
+            work.join()
+        with super().step(what) as told:
+            yield told
