@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.support.attack_table",
     "tests.support.examples",
     "tests.support.figures",
+    "tests.support.migrating",
     "tests.support.own_logging",
     "tests.support.ports",
     "tests.support.ways",

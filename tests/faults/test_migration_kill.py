@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.kill_points import kill_at, points, points_back
 from tests.support.legacy_files import Amounts, fill, insert
-from tests.support.migration import Target, certificate, prepare
+from tests.support.migration import Target, certificate
 
 AMOUNTS = Amounts(users=300, sessions=5, lines=6)
 SESSIONS = AMOUNTS.users * AMOUNTS.sessions + AMOUNTS.catalogue
@@ -18,11 +18,6 @@ _KEYS = """
     SELECT count(*) FROM pg_constraint
     WHERE conrelid = 'media.session_line'::regclass AND contype = 'f' AND convalidated
 """
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
 
 
 @pytest.fixture

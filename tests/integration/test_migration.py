@@ -22,7 +22,7 @@ from tests.support.hand_clock import START, HandClock
 from tests.support.hostile_file import fill_hostile
 from tests.support.legacy_files import Amounts, execute, fill, insert, make
 from tests.support.legacy_schema import GENERATIONS
-from tests.support.migration import Target, certificate, prepare, source_rows
+from tests.support.migration import Target, certificate, source_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DATES = (
@@ -36,21 +36,6 @@ DATES = (
     "activatedAt",
 )
 FLAGS = ("isActive", "isTest", "autoFlagged", "lastActionDone")
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dev.db"
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    return tmp_path / "certificate.json"
 
 
 def as_archived(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,22 +9,7 @@ from embedded.clerk import ClerkStandIn
 from identity.models import CLERK_UNNAMED
 from migration.accounts import UNOWNED
 from tests.support.legacy_files import execute, insert, make
-from tests.support.migration import Target, certificate, prepare
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dev.db"
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    return tmp_path / "certificate.json"
+from tests.support.migration import Target, certificate
 
 
 async def test_ids_are_mapped_to_accounts_and_ownerless_sessions_are_nobodys(

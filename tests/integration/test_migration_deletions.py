@@ -2,26 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.erasure import tables_naming
 from tests.support.legacy_files import execute, fill, insert, make
-from tests.support.migration import Target, certificate, prepare, source_rows
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dev.db"
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    return tmp_path / "certificate.json"
+from tests.support.migration import Target, certificate, source_rows
 
 
 async def test_who_was_deleted_here_does_not_come_back_anywhere(target: Target, file: Path, report: Path) -> None:

@@ -12,18 +12,13 @@ from migration.foreign_keys import checked_together
 from migration.service_tables import SESSION_LINE
 from tests.support.legacy_files import fill
 from tests.support.locks import waiting_for_a_lock
-from tests.support.migration import Target, prepare
+from tests.support.migration import Target
 
 KEYS = """
     SELECT oid, conname, pg_get_constraintdef(oid) AS definition, convalidated FROM pg_constraint
     WHERE conrelid = 'media.session_line'::regclass AND contype = 'f'
 """
 ORPHAN = "INSERT INTO media.session_line (session_id, position, text) VALUES ('nobody', 0, 'calm')"
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
 
 
 @pytest.fixture

@@ -8,27 +8,12 @@ from identity.models import CLERK_UNNAMED
 from migration import commands
 from migration.commands import Options
 from tests.support.legacy_files import insert, make
-from tests.support.migration import Meanwhile, Target, certificate, prepare
+from tests.support.migration import Meanwhile, Target, certificate
 
 SIGNING_IN = """
     INSERT INTO identity."user" (id, issuer, version, created_at, updated_at)
     VALUES ('user_one', 'https://clerk.test', 1, now(), now())
 """
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dev.db"
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    return tmp_path / "certificate.json"
 
 
 async def test_a_row_that_stood_there_before_is_kept_and_the_run_is_not_complete(

@@ -11,24 +11,14 @@ from migration import commands
 from migration.commands import Options
 from migration.findings import LONGEST_KEY
 from tests.support.legacy_files import execute, insert, make, writing
-from tests.support.migration import Meanwhile, Target, certificate, prepare
+from tests.support.migration import Meanwhile, Target, certificate
 
 UPPER, LOWER = "USER_ONE", "user_one"
 
 
 @pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return make(tmp_path / "dev.db")
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    return tmp_path / "certificate.json"
 
 
 async def moved(target: Target, file: Path, report: Path) -> dict[str, Any]:

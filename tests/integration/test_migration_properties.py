@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.legacy_files import BASE_MS, writing
-from tests.support.migration import Target, prepare
+from tests.support.migration import Target
 
 TABLES = {
     "User": '"id" TEXT, "email" TEXT, "struggle" TEXT, "createdAt" DATETIME, "updatedAt" DATETIME',
@@ -154,11 +153,6 @@ def typed(rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, tuple[str, str
     return {
         key: {name: (type(value).__name__, repr(value)) for name, value in row.items()} for key, row in rows.items()
     }
-
-
-@pytest.fixture
-async def target(database_url: str) -> Target:
-    return await prepare(database_url)
 
 
 @given(content=contents)

@@ -14,11 +14,6 @@ from tests.support.legacy_files import execute, fill, insert, make, writing
 SPECIAL = "back\\slash \\N \\. tab\t line\n return\r \b\f\v bell\x07 del\x7f é 😀 \u2028"
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dev.db"
-
-
 def both_ways(source: Source, name: str) -> tuple[bytes, bytes]:
     table, findings = source.tables[name], judge(source, Progress())
     writer = line_writer(findings, table)

@@ -52,7 +52,7 @@ STATES = word_set("pregnant sober famous fluent punctual married retired single 
 """What somebody is or is not, whatever they feel."""
 VERBS = word_set(
     """accept ace achieve act afford answer appreciate approach ask attract balance be beat become believe bring build
-    buy calm care change choose climb commit communicate complete bond wear sink bake sew knit hike climb cycle row
+    buy calm care change choose climb commit communicate complete bond wear sink bake sew knit hike cycle row
     adopt hug declutter clean
     wash confront negotiate delegate mentor coach memorize revise qualify volunteer socialize flirt reconnect belong
     settle adapt adjust thrive flourish breathe unwind recharge savor tolerate endure honor cherish treasure admire
